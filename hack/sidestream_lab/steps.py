@@ -1,0 +1,153 @@
+"""Steps: what has to be made before the lab is up, in which order, and the runner that makes what is missing.
+
+A step tells by looking whether it is done, so that a run which was cut off goes on where it stopped. Steps that do not
+wait for each other run at the same time, so the long Go builds go on in the background.
+
+The modules of the lab offer `steps(tools: Toolbox) -> Sequence[Step]`; `sidestream_lab.up` joins them. Names that others
+may need: `engine`, `build-kube`, `build-kind`, `build-coredns`, `build-helm`, `build-istiod`, `build-kubeconform`, `node-image`, `cluster`.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from sidestream_lab.progress import Progress
+from sidestream_lab.shell import stop_all
+
+
+class Step(Protocol):
+    """One thing that the lab needs."""
+
+    @property
+    def name(self) -> str:
+        """Unique, in lower case with dashes; also the name of its log."""
+
+    @property
+    def why(self) -> str:
+        """What is made and what for, as the user reads it: "Kubernetes' programs, for the node image"."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it typically takes on two cores when it is not done."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the steps that have to be done first; a name that is not in this run is an error."""
+
+    def is_done(self) -> bool:
+        """Whether there is nothing to do: by a quick look (0.3 s) at the real thing, when all that it needs is done."""
+
+    def run(self) -> None:
+        """Make it, over whatever an earlier attempt has left."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A step made of plain functions."""
+
+    name: str
+    why: str
+    seconds: float
+    run: Callable[[], None]
+    is_done: Callable[[], bool]
+    needs: Sequence[str] = ()
+
+
+def digest(*inputs: str | bytes | Path) -> str:
+    """Twelve characters that change with any input: a text, the content of a file, or of all files below a folder."""
+    total = hashlib.sha256()
+    for item in inputs:
+        for label, content in _contents(item):
+            total.update(hashlib.sha256(label.encode()).digest())
+            total.update(hashlib.sha256(content).digest())
+    return total.hexdigest()[:12]
+
+
+def _contents(item: str | bytes | Path) -> Iterable[tuple[str, bytes]]:
+    match item:
+        case str():
+            yield "", item.encode()
+        case bytes():
+            yield "", item
+        case Path() if item.is_dir():
+            for file in sorted(path for path in item.rglob("*") if path.is_file()):
+                yield str(file.relative_to(item)), file.read_bytes()
+        case Path():
+            yield item.name, item.read_bytes()
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A record that something was made from inputs with this digest; for results that cannot carry it themselves."""
+
+    file: Path
+    digest: str
+
+    def is_set(self) -> bool:
+        """Whether the record is there and of the same inputs."""
+        return self.file.is_file() and self.file.read_text() == self.digest
+
+    def set(self) -> None:
+        """Write the record; the last act of a step."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(self.digest)
+
+
+@dataclass
+class _Board:
+    """What the runner knows: which steps wait, run and are done."""
+
+    waiting: dict[str, Step]
+    done: set[str] = field(default_factory=set)
+    running: dict[Future[None], Step] = field(default_factory=dict)
+
+    def ready(self) -> list[Step]:
+        return [step for step in self.waiting.values() if self.done.issuperset(step.needs)]
+
+
+def run_steps(steps: Sequence[Step], progress: Progress) -> None:
+    """Bring every step to done, each as soon as those that it needs are.
+
+    The first failure stops the others and is raised.
+    """
+    board = _Board({step.name: step for step in steps})
+    _refuse_impossible(board)
+    with ThreadPoolExecutor(max_workers=len(steps) or 1, thread_name_prefix="step") as pool:
+        try:
+            while board.waiting or board.running:
+                for step in board.ready():
+                    del board.waiting[step.name]
+                    board.running[pool.submit(_bring_to_done, step, progress)] = step
+                finished, _ = wait(board.running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    board.done.add(board.running.pop(future).name)
+                    future.result()
+        except BaseException:
+            stop_all()
+            raise
+
+
+def _bring_to_done(step: Step, progress: Progress) -> None:
+    if step.is_done():
+        return
+    progress.started(step.name, step.why, step.seconds)
+    begin = time.monotonic()
+    try:
+        step.run()
+    except BaseException:
+        progress.failed(step.name, time.monotonic() - begin)
+        raise
+    progress.ended(step.name, time.monotonic() - begin)
+
+
+def _refuse_impossible(board: _Board) -> None:
+    """A step that needs an unknown name or, in a ring, itself would wait for ever."""
+    reached: set[str] = set()
+    while found := {step.name for step in board.waiting.values() if reached.issuperset(step.needs)} - reached:
+        reached |= found
+    if stuck := sorted(board.waiting.keys() - reached):
+        raise ValueError(f"these steps can never start: {', '.join(stuck)}")
