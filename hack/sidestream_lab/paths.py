@@ -91,7 +91,7 @@ class Layout:
 
     @property
     def run(self) -> Path:
-        """What does not outlive the engine: sockets, pid files. Short, as a socket's path has at most 107 characters."""
+        """What does not outlive the engine: sockets, pid files. Short: a socket's path has at most 107 characters."""
         return Path("/run") / f"sidestream-lab-{self.slot}"
 
     @property

@@ -3,8 +3,10 @@
 A step tells by looking whether it is done, so that a run which was cut off goes on where it stopped. Steps that do not
 wait for each other run at the same time, so the long Go builds go on in the background.
 
-The modules of the lab offer `steps(tools: Toolbox) -> Sequence[Step]`; `sidestream_lab.up` joins them. Names that others
-may need: `engine`, `build-kube`, `build-kind`, `build-coredns`, `build-helm`, `build-istiod`, `build-kubeconform`, `node-image`, `cluster`.
+The modules of the lab offer `steps(tools: Toolbox) -> Sequence[Step]`; `sidestream_lab.up` joins them. Names to
+wait for:
+`engine`, `build-kube`, `build-kind`, `build-coredns`, `build-helm`, `build-istiod`, `build-kubeconform`, `node-image`,
+`cluster`.
 """
 
 import hashlib
