@@ -1,0 +1,202 @@
+"""KafkaCluster, KafkaConsumer and KafkaRoute: where brokers are, who consumes what, one tenant's fork of a consumer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from sidestream.api.base import Model, ObjectMeta
+from sidestream.api.conditions import Condition
+from sidestream.api.sandbox import DURATION, list_map
+
+DEFAULT_GROUP_NAME = "{group}.sbx.{sandbox}"
+
+
+class SecretRef(Model):
+    """A Secret in the operator's own namespace."""
+
+    secret: Annotated[str, Field(min_length=1)]
+
+
+class KafkaClusterSpec(Model):
+    """How the operator reaches a Kafka cluster."""
+
+    bootstrap_servers: Annotated[
+        tuple[str, ...], Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ]
+    properties: dict[str, str] = Field(
+        default={}, description="Client properties of librdkafka, such as security.protocol."
+    )
+    properties_from: tuple[SecretRef, ...] = Field(
+        default=(),
+        json_schema_extra=list_map("secret"),
+        description="Secrets in the operator's namespace whose keys are further properties; later ones win.",
+    )
+    group_name: Annotated[str, Field(min_length=1, max_length=249)] = Field(
+        default=DEFAULT_GROUP_NAME,
+        description="Name of a fork's group; {group}, {namespace} and {sandbox} are filled in.",
+    )
+
+
+class KafkaClusterStatus(Model):
+    """What the operator last saw of the cluster."""
+
+    observed_generation: int = 0
+    cluster_id: str | None = None
+    brokers: int = 0
+    conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=list_map("type"))
+
+
+class KafkaCluster(Model):
+    """A KafkaCluster (cluster-scoped). Conditions: Reachable."""
+
+    metadata: ObjectMeta
+    spec: KafkaClusterSpec
+    status: KafkaClusterStatus = KafkaClusterStatus()
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Parse what the API server returned."""
+        return cls.model_validate(raw)
+
+
+class GroupEnv(Model):
+    """The environment variable that tells the workload its consumer group."""
+
+    name: Annotated[str, Field(min_length=1)]
+    container: str = Field(default="", description="May be left out when the Deployment has one container.")
+
+
+class KafkaConsumerSpec(Model):
+    """Which baseline workload consumes what."""
+
+    cluster: Annotated[str, Field(min_length=1)]
+    deployment: Annotated[str, Field(min_length=1)]
+    group: Annotated[str, Field(min_length=1, max_length=249, description="The baseline's consumer group.")]
+    topics: Annotated[
+        tuple[str, ...], Field(min_length=1, max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ]
+    group_env: GroupEnv
+    coordination: Literal["Polling"] = Field(
+        default="Polling", description="Polling: consumers poll the mapping service and decide by what they last read."
+    )
+    poll_interval: Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION)] = Field(
+        default="5s",
+        description="How long the operator waits before and after a change so that every consumer has read it.",
+    )
+
+
+class KafkaConsumerStatus(Model):
+    """The baseline's group as last seen."""
+
+    observed_generation: int = 0
+    group_state: str | None = None
+    members: int = 0
+    partitions: int = 0
+    tenants: int = Field(default=0, description="KafkaRoutes that take records of this consumer.")
+    conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=list_map("type"))
+
+
+class KafkaConsumer(Model):
+    """A KafkaConsumer (namespaced). Conditions: Accepted."""
+
+    metadata: ObjectMeta
+    spec: KafkaConsumerSpec
+    status: KafkaConsumerStatus = KafkaConsumerStatus()
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Parse what the API server returned."""
+        return cls.model_validate(raw)
+
+
+class Phase(StrEnum):
+    """Where a hand-off stands.
+
+    Under `Polling`: Pending (nothing done) -> Creating (group recorded, being placed) -> Preparing (the mapping gives
+    the tenant to the fork; waiting until every consumer has read it) -> Active -> Draining (the mapping gives the
+    tenant back; the fork works off what it has) -> Drained (fork may stop) -> Deleting (group being deleted).
+    """
+
+    PENDING = "Pending"
+    CREATING = "Creating"
+    PREPARING = "Preparing"
+    ACTIVE = "Active"
+    DRAINING = "Draining"
+    DRAINED = "Drained"
+    DELETING = "Deleting"
+
+
+class KafkaRouteSpec(Model):
+    """One tenant's fork of one consumer, written by the Sandbox reconciler only."""
+
+    sandbox: str
+    consumer: str
+    cluster: str
+    deployment: str = Field(description="The baseline Deployment.")
+    fork: str = Field(description="The fork Deployment.")
+    baseline_group: str
+    fork_group: str
+    topics: tuple[str, ...] = Field(json_schema_extra={"x-kubernetes-list-type": "set"})
+    keys: tuple[str, ...] = Field(
+        json_schema_extra={"x-kubernetes-list-type": "set"}, description="The tenants' routing keys."
+    )
+    poll_interval: Annotated[str, Field(pattern=DURATION)] = "5s"
+
+
+class TopicStatus(Model):
+    """A topic as it was when the fork group was placed; another id means it was re-created since."""
+
+    name: str
+    id: str
+    partitions: int
+
+
+class PartitionOffset(Model):
+    """Where the fork group starts on one partition."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class GroupStatus(Model):
+    """The fork group. Its record is written before the group is created: a crash leaks nothing."""
+
+    name: str
+    cluster_id: str = Field(default="", description="The Kafka cluster it was created on.")
+    state: str = ""
+    members: int = 0
+
+
+class KafkaRouteStatus(Model):
+    """What is."""
+
+    observed_generation: int = 0
+    phase: Phase = Phase.PENDING
+    phase_since: str | None = Field(default=None, description="When the phase began, RFC 3339 in UTC.")
+    group: GroupStatus | None = None
+    topics: tuple[TopicStatus, ...] = Field(default=(), json_schema_extra=list_map("name"))
+    start: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
+    until: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
+    conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=list_map("type"))
+
+
+class KafkaRoute(Model):
+    """A KafkaRoute (namespaced). Conditions: Ready."""
+
+    metadata: ObjectMeta
+    spec: KafkaRouteSpec
+    status: KafkaRouteStatus = KafkaRouteStatus()
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether its Sandbox asked for its deletion."""
+        return self.metadata.deletion_timestamp is not None
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Parse what the API server returned."""
+        return cls.model_validate(raw)

@@ -1,0 +1,50 @@
+"""Names of everything that Sidestream makes, derived from users' names without collisions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+MAX_NAME: Final = 52
+"""Longest name of a fork's object: leaves room for the suffixes that controllers add to pods' names (63 in all)."""
+
+MAX_GROUP: Final = 249
+"""Longest consumer group name, the same limit as Kafka's for topics."""
+
+GROUP_PLACEHOLDERS: Final = ("group", "namespace", "sandbox")
+
+_HASH_LENGTH: Final = 8
+
+
+def fork_name(base: str, sandbox: str) -> str:
+    """`<base>-<sandbox>`; over 52 characters it is cut and ends in a hash of both parts.
+
+    `a-b` + `c` and `a` + `b-c` share a short name. Labels tell whose an object is, and a reconciler refuses a name
+    that somebody else holds (reason NameTaken) rather than making every name unreadable.
+    """
+    plain = f"{base}-{sandbox}"
+    if len(plain) <= MAX_NAME:
+        return plain
+    digest = hashlib.sha256(f"{base}/{sandbox}".encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{plain[: MAX_NAME - _HASH_LENGTH - 1].rstrip('-.')}-{digest}"
+
+
+def fork_group(template: str, *, group: str, namespace: str, sandbox: str) -> str:
+    """The fork's consumer group after the KafkaCluster's `groupName` template.
+
+    Raises:
+        ValueError: an unknown placeholder, a result equal to the baseline's group, empty, or over 249 characters;
+            the text is a sentence for users.
+    """
+    unknown = sorted(set(re.findall(r"{([^{}]*)}", template)) - set(GROUP_PLACEHOLDERS))
+    if unknown:
+        raise ValueError(
+            f"groupName has the unknown placeholder {{{unknown[0]}}}; known are {{group}}, {{namespace}}, {{sandbox}}"
+        )
+    name = template.replace("{group}", group).replace("{namespace}", namespace).replace("{sandbox}", sandbox)
+    if not name or len(name) > MAX_GROUP:
+        raise ValueError(f"groupName makes a group name of {len(name)} characters; Kafka takes 1 to {MAX_GROUP}")
+    if name == group:
+        raise ValueError(f"groupName makes the baseline's own group {group} for a fork; add {{sandbox}} to it")
+    return name

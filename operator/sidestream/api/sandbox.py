@@ -1,0 +1,160 @@
+"""Sandbox: which Deployments a developer changed, and what became of their forks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from sidestream.api.base import Model, ObjectMeta
+from sidestream.api.conditions import Condition
+
+DNS_LABEL_40 = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
+DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+
+Json = Annotated[Any, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+JsonObject = Annotated[
+    dict[str, Any], Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+]
+
+
+def list_map(*keys: str) -> dict[str, Any]:
+    """Schema extras of a list whose items server-side apply merges by these keys."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+class EnvVar(Model):
+    """One environment variable, as in a Pod."""
+
+    name: Annotated[str, Field(min_length=1)]
+    value: str | None = None
+    value_from: JsonObject | None = Field(
+        default=None, description="As in a Pod: configMapKeyRef, secretKeyRef, fieldRef, ..."
+    )
+
+
+class ContainerOverride(Model):
+    """What the fork's container does differently from the baseline's."""
+
+    name: str = Field(default="", description="May be left out when the baseline has one container.")
+    image: str | None = Field(default=None, min_length=1)
+    env: tuple[EnvVar, ...] = Field(
+        default=(), json_schema_extra=list_map("name"), description="Set or replaced by name."
+    )
+    unset_env: tuple[str, ...] = Field(default=(), json_schema_extra={"x-kubernetes-list-type": "set"})
+    command: tuple[str, ...] | None = Field(default=None, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    args: tuple[str, ...] | None = Field(default=None, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    resources: JsonObject | None = Field(default=None, description="Replaces the baseline's resources, as in a Pod.")
+
+
+class Patch(Model):
+    """A patch on the fork's Deployment, applied after everything else."""
+
+    type: Literal["Strategic", "Merge", "JSON"] = "Strategic"
+    value: Json = Field(description="An object for Strategic and Merge, a list of operations for JSON.")
+
+
+class Workload(Model):
+    """One Deployment to fork."""
+
+    deployment: Annotated[str, Field(min_length=1, max_length=253, description="The baseline, in the same namespace.")]
+    containers: tuple[ContainerOverride, ...] = Field(default=(), max_length=32, json_schema_extra=list_map("name"))
+    patch: Patch | None = None
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    baseline_updates: Literal["Follow", "Pin"] = Field(
+        default="Follow", description="Follow: render the fork anew when the baseline's template changes. Pin: keep it."
+    )
+
+
+class Lifetime(Model):
+    """When the Sandbox deletes itself, in the ordinary order."""
+
+    ttl: Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION, description="Such as 30m, 8h or 3d12h.")]
+    from_: Literal["Creation", "LastChange"] = Field(default="Creation", alias="from")
+
+
+class SandboxSpec(Model):
+    """What the developer wants."""
+
+    routing_key: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=40,
+            pattern=DNS_LABEL_40,
+            description="The tenant's value in the routing header; the Sandbox's name when left out. Immutable.",
+        ),
+    ] = None
+    workloads: Annotated[
+        tuple[Workload, ...], Field(min_length=1, max_length=32, json_schema_extra=list_map("deployment"))
+    ]
+    lifetime: Lifetime | None = None
+
+
+class WorkloadStatus(Model):
+    """One fork as last seen."""
+
+    deployment: str
+    fork: str
+    services: tuple[str, ...] = Field(default=(), json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ready_replicas: int = 0
+    baseline_generation: int = 0
+
+
+class RouteStatus(Model):
+    """One route as the Service's reconciler last saw it; that reconciler alone writes it."""
+
+    service: str
+    provider: str = Field(description="VirtualService, or None when nothing is written.")
+    mode: str = Field(description="Owned, Overlay or None.")
+    object: str = Field(default="", description="The written object's name.")
+    state: Literal["Pending", "Written", "Programmed", "Refused"]
+    reason: str
+    message: str = ""
+    observed_generation: int = Field(default=0, description="Generation of the Sandbox that this entry answers.")
+
+
+class KafkaStatus(Model):
+    """One consumer's hand-off as its KafkaRoute says."""
+
+    consumer: str
+    group: str
+    phase: str
+
+
+class SandboxStatus(Model):
+    """What is."""
+
+    observed_generation: int = 0
+    routing_key: str = ""
+    workloads: tuple[WorkloadStatus, ...] = Field(default=(), json_schema_extra=list_map("deployment"))
+    routes: tuple[RouteStatus, ...] = Field(default=(), json_schema_extra=list_map("service"))
+    kafka: tuple[KafkaStatus, ...] = Field(default=(), json_schema_extra=list_map("consumer"))
+    last_changed_at: str | None = Field(
+        default=None, description="When the spec was last seen to change, RFC 3339 in UTC."
+    )
+    expires_at: str | None = None
+    conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=list_map("type"))
+
+
+class Sandbox(Model):
+    """A Sandbox as read from the API server."""
+
+    metadata: ObjectMeta
+    spec: SandboxSpec
+    status: SandboxStatus = SandboxStatus()
+
+    @property
+    def routing_key(self) -> str:
+        """The tenant's value: `spec.routingKey`, else the Sandbox's name."""
+        return self.spec.routing_key or self.metadata.name
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether somebody asked for its deletion."""
+        return self.metadata.deletion_timestamp is not None
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Parse what the API server returned; raises pydantic.ValidationError on an object no CRD of ours let in."""
+        return cls.model_validate(raw)
