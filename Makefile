@@ -1,0 +1,44 @@
+# What people and CI run. `make help` lists the targets; each says what it does and for about how long.
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+NAME ?=
+KEEP ?=
+
+.PHONY: help setup demo test test-unit check format generate lab-up lab-down bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  On your own cluster: KUBECONFIG=... KAFKA_BOOTSTRAP=... make test|demo|bench"
+
+setup: ## Make .venv from the lock (once, 1-2 min)
+	@hack/setup
+
+demo: setup ## Show one tenant's request take its own way (KEEP=1 leaves it running)
+	@KEEP=$(KEEP) hack/demo
+
+test: setup ## Prove it: unit tests, then flows and end to end on a real cluster
+	@hack/test
+
+test-unit: setup ## Only the tests that need no cluster (1 min)
+	@hack/test unit
+
+check: setup ## Format, lint, types, layers, generated files fresh (1 min)
+	@hack/check
+
+format: setup ## Format the code and mend what the linter can
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+generate: setup ## Write crds/ and the chart's copy from the models
+	@hack/generate
+
+lab-up: setup ## Bring up cluster, Istio and Kafka (first time 20-30 min where nothing can be pulled)
+	@hack/lab up
+
+lab-down: setup ## Stop the lab; what was built stays cached
+	@hack/lab down
+
+bench: setup ## Run the benchmarks, or NAME=... one; writes build/bench/NAME.json
+	@hack/bench $(NAME)
