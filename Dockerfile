@@ -1,0 +1,31 @@
+# The operator, the mapping service and the prober: one image, three subcommands.
+#
+#   docker build --tag sidestream/operator .
+#
+# Works with the classic builder too. Behind a proxy with its own authority, put its certificates into ca-bundle.crt
+# beside this file: pip uses them, and the image does not hold them.
+ARG BASE=python:3.13.9-slim-bookworm
+
+FROM ${BASE} AS dependencies
+WORKDIR /build
+# The wildcard makes ca-bundle.crt optional.
+COPY requirements/runtime.lock ca-bundle.cr[t] ./
+RUN set -eu; \
+    if [ -s ca-bundle.crt ]; then export PIP_CERT=/build/ca-bundle.crt; fi; \
+    python3 -m venv --without-pip /opt/sidestream; \
+    python3 -m pip --python /opt/sidestream/bin/python --disable-pip-version-check --no-cache-dir \
+        install --quiet --only-binary :all: --require-hashes --requirement runtime.lock; \
+    echo /opt/sidestream/src > "$(echo /opt/sidestream/lib/python3.*/site-packages)/sidestream.pth"; \
+    printf '#!/bin/sh\nexec /opt/sidestream/bin/python -m sidestream "$@"\n' > /opt/sidestream/bin/sidestream; \
+    chmod 755 /opt/sidestream/bin/sidestream
+
+FROM ${BASE}
+ENV PATH=/opt/sidestream/bin:$PATH PYTHONUNBUFFERED=1
+COPY --from=dependencies /opt/sidestream /opt/sidestream
+COPY sdk/python/sidestream_sdk /opt/sidestream/src/sidestream_sdk
+COPY operator/sidestream /opt/sidestream/src/sidestream
+# Its file system is read-only when it runs: what Python would cache then is made now.
+RUN /opt/sidestream/bin/python -m compileall -q /opt/sidestream/src
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["sidestream"]
