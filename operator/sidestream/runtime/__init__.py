@@ -1,0 +1,1 @@
+"""What any controller needs and no domain knows: work queue, reconcile loop, leader, probes, metrics, logs, clock."""
