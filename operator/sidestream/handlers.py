@@ -1,0 +1,149 @@
+"""Kopf's part: every event of a watched kind becomes keys on our queues, and nothing else happens here.
+
+Kopf never retries an `on.event` handler and never replays what it missed, so these may only wake; all deciding is in
+the reconcilers, which read for themselves, and the resync finds what no event told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import kopf
+
+from sidestream.api.labels import FINALIZER, MANAGED_BY, MANAGED_BY_VALUE
+from sidestream.kafka.wakeups import KafkaWakeups
+from sidestream.kube.port import (
+    DEPLOYMENTS,
+    KAFKA_CLUSTERS,
+    KAFKA_CONSUMERS,
+    KAFKA_ROUTES,
+    PODS,
+    SANDBOXES,
+    SERVICES,
+    VIRTUAL_SERVICES,
+    Resource,
+)
+from sidestream.routing.wakeups import RoutingWakeups
+from sidestream.runtime.queue import WorkQueue
+from sidestream.runtime.reconcile import ObjectKey
+from sidestream.sandbox.wakeups import SandboxWakeups
+
+Queue = WorkQueue[ObjectKey]
+
+
+@dataclass(frozen=True)
+class Queues:
+    """One queue per reconciler."""
+
+    sandboxes: Queue
+    services: Queue
+    kafka_routes: Queue
+    kafka_consumers: Queue
+    kafka_clusters: Queue
+
+
+@dataclass(frozen=True)
+class Wakeups:
+    """What each domain has seen, to find the keys that an event concerns."""
+
+    sandbox: SandboxWakeups = field(default_factory=SandboxWakeups)
+    routing: RoutingWakeups = field(default_factory=RoutingWakeups)
+    kafka: KafkaWakeups = field(default_factory=KafkaWakeups)
+
+
+Handler = Callable[[dict[str, Any], bool], None]
+"""Takes an object and whether it is gone."""
+
+
+def register(registry: kopf.OperatorRegistry, queues: Queues, wakeups: Wakeups) -> None:
+    """Subscribe to every kind that a reconciler depends on."""
+    for resource, handler in _handlers(queues, wakeups).items():
+        _subscribe(registry, resource, handler)
+
+
+def resync(queues: Queues, wakeups: Wakeups) -> None:
+    """Wake everything that was ever seen and is not gone."""
+    _wake(queues.sandboxes, wakeups.sandbox.all_keys())
+    _wake(queues.services, wakeups.routing.all_keys())
+    _wake(queues.kafka_routes, wakeups.kafka.all_routes())
+    _wake(queues.kafka_consumers, wakeups.kafka.all_consumers())
+    _wake(queues.kafka_clusters, wakeups.kafka.all_clusters())
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf's settings; what is not named is Kopf's default."""
+    settings = kopf.OperatorSettings()
+    settings.persistence.finalizer = FINALIZER
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.watching.chunk_size = 500
+    # Pods are many and only those of forks matter; of Deployments and Services the baselines matter too.
+    settings.watching.label_selectors["pods"] = f"{MANAGED_BY}={MANAGED_BY_VALUE}"
+    settings.networking.connect_timeout = 5.0
+    settings.networking.request_timeout = 60.0
+    return settings
+
+
+def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
+    sandbox, routing, kafka = wakeups.sandbox, wakeups.routing, wakeups.kafka
+
+    def on_sandbox(obj: dict[str, Any], gone: bool) -> None:
+        _wake(queues.sandboxes, sandbox.of_sandbox(obj, gone=gone))
+        _wake(queues.services, routing.of_sandbox(obj, gone=gone))
+
+    def on_deployment(obj: dict[str, Any], gone: bool) -> None:
+        _wake(queues.sandboxes, sandbox.of_deployment(obj, gone=gone))
+        _wake(queues.services, routing.of_deployment(obj))
+        _wake(queues.kafka_consumers, kafka.consumers_of_deployment(obj, gone=gone))
+
+    def on_service(obj: dict[str, Any], gone: bool) -> None:
+        _wake(queues.sandboxes, sandbox.of_namespace(obj))
+        _wake(queues.services, routing.of_service(obj, gone=gone))
+
+    def on_pod(obj: dict[str, Any], _gone: bool) -> None:
+        _wake(queues.sandboxes, sandbox.of_owned(obj))
+        _wake(queues.kafka_routes, kafka.routes_of_pod(obj))
+
+    def on_virtual_service(obj: dict[str, Any], _gone: bool) -> None:
+        _wake(queues.services, routing.of_virtual_service(obj))
+
+    def on_kafka_route(obj: dict[str, Any], gone: bool) -> None:
+        _wake(queues.kafka_routes, kafka.of_route(obj, gone=gone))
+        _wake(queues.kafka_consumers, kafka.consumers_of_route(obj))
+        _wake(queues.sandboxes, sandbox.of_owned(obj))
+
+    def on_kafka_consumer(obj: dict[str, Any], gone: bool) -> None:
+        _wake(queues.kafka_consumers, kafka.of_consumer(obj, gone=gone))
+        _wake(queues.kafka_routes, kafka.routes_of_consumer(obj))
+        _wake(queues.sandboxes, sandbox.of_consumer(obj))
+
+    def on_kafka_cluster(obj: dict[str, Any], gone: bool) -> None:
+        _wake(queues.kafka_clusters, kafka.of_cluster(obj, gone=gone))
+        _wake(queues.kafka_routes, kafka.routes_of_cluster(obj))
+        _wake(queues.kafka_consumers, kafka.consumers_of_cluster(obj))
+        _wake(queues.sandboxes, sandbox.all_keys())
+
+    return {
+        SANDBOXES: on_sandbox,
+        DEPLOYMENTS: on_deployment,
+        SERVICES: on_service,
+        PODS: on_pod,
+        VIRTUAL_SERVICES: on_virtual_service,
+        KAFKA_ROUTES: on_kafka_route,
+        KAFKA_CONSUMERS: on_kafka_consumer,
+        KAFKA_CLUSTERS: on_kafka_cluster,
+    }
+
+
+def _subscribe(registry: kopf.OperatorRegistry, resource: Resource, handler: Handler) -> None:
+    def on_event(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf passes it by this name
+        handler(dict(body), type == "DELETED")
+
+    kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(on_event)
+
+
+def _wake(queue: Queue, keys: Iterable[ObjectKey]) -> None:
+    for key in keys:
+        queue.add(key)
