@@ -66,7 +66,8 @@ async def ensure_status(api: KubeApi, resource: Resource, live: Object, status: 
 
     What the manager said earlier and `status` lacks is taken back; what other managers say stays.
     """
-    if says_the_same({"status": status}, live, owned_by(live, manager, subresource="status")):
+    owned = owned_by(live, manager, subresource="status").get("f:status", {})
+    if says_the_same(status, live.get("status", {}), owned) if status else not owned:
         return False
     metadata = live["metadata"]
     identity = {key: metadata[key] for key in ("name", "namespace", "uid") if metadata.get(key)}
