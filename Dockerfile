@@ -8,6 +8,11 @@ ARG BASE=python:3.13.9-slim-bookworm
 
 FROM ${BASE} AS dependencies
 WORKDIR /build
+# Another package index than PyPI: --build-arg PIP_INDEX_URL=…
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ARG PIP_DEFAULT_TIMEOUT
 # The wildcard makes ca-bundle.crt optional.
 COPY requirements/runtime.lock ca-bundle.cr[t] ./
 RUN set -eu; \
