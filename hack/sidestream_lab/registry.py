@@ -1,0 +1,180 @@
+"""From sources and the engine into the cluster: there is no image registry in the lab.
+
+The project's own images are built here, named `sidestream/<name>:dev-<digest of all that goes in>`. They are brought
+into the cluster when it does not have them yet, as are the lab's own ones. `app` is `hack/lab image`.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidestream_lab import engine, images
+from sidestream_lab.errors import LabError
+from sidestream_lab.nodeimage import has_image
+from sidestream_lab.paths import REPOSITORY, Layout
+from sidestream_lab.shell import Toolbox
+from sidestream_lab.steps import Step, digest
+
+CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+CA_BUNDLE = "ca-bundle.crt"
+"""Where the Dockerfiles look for more certificate authorities; the images do not hold it, and no tag depends on it."""
+
+PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
+NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.py[co]", "*.egg-info", "build", "dist", ".*")
+
+
+@dataclass(frozen=True)
+class ProjectImage:
+    """An image of the project: its Dockerfile and all that this copies, as paths in the repository."""
+
+    name: str
+    dockerfile: str
+    sources: tuple[str, ...]
+
+
+PROJECT_IMAGES = {
+    image.name: image
+    for image in (
+        ProjectImage(
+            "operator", "Dockerfile", ("requirements/runtime.lock", "sdk/python/sidestream_sdk", "operator/sidestream")
+        ),
+        ProjectImage("shop", "examples/shop/Dockerfile", ("examples/shop", "sdk/python/sidestream_sdk")),
+    )
+}
+
+
+def steps(tools: Toolbox) -> Sequence[Step]:
+    """The steps that bring the lab's images into the cluster: `load-kafka`, and `load-mesh` with the rest."""
+    catalogue = images.catalogue(tools.world)
+    mesh = tuple(image for name, image in catalogue.items() if name != "kafka")
+    return [
+        _Load(tools, "load-kafka", "Kafka's image is brought into the cluster", (catalogue["kafka"],)),
+        _Load(tools, "load-mesh", "the images of the mesh and of Python are brought into the cluster", mesh),
+    ]
+
+
+def build(tools: Toolbox, name: str) -> str:
+    """Build the project's image `name`, bring it into the cluster, and return its full name; both only if needed.
+
+    Raises:
+        LabError: there is no such image, or its Dockerfile fails.
+    """
+    if name not in PROJECT_IMAGES:
+        raise LabError(f"There is no image {name!r}", f"Name one of: {', '.join(PROJECT_IMAGES)}.")
+    layout, base = tools.layout, images.catalogue(tools.world)["python"].reference
+    context = layout.work(f"image-{name}")
+    stage(PROJECT_IMAGES[name], REPOSITORY, context)
+    reference = f"sidestream/{name}:dev-{digest(context, base)}"
+    if not has_image(tools, reference):
+        add_certificates(context)
+        tools.docker(
+            *("build", "--network", "host", "--build-arg", f"BASE={base}", *pip_arguments(os.environ)),
+            *("--tag", reference, context),
+            log=layout.log(f"image-{name}"),
+        )
+    shutil.rmtree(context)
+    load(tools, [reference])
+    return reference
+
+
+def stage(image: ProjectImage, repository: Path, context: Path) -> None:
+    """Lay out a build context with the Dockerfile and its sources, and nothing else of the checkout."""
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir(parents=True)
+    shutil.copy(repository / image.dockerfile, context / "Dockerfile")
+    for source in image.sources:
+        target = context / source
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (repository / source).is_dir():
+            shutil.copytree(repository / source, target, ignore=NOT_COPIED)
+        elif (repository / source).is_file():
+            shutil.copy(repository / source, target)
+        else:
+            raise LabError(
+                f"The image {image.name} is made from {source}, which is missing", "Is the checkout complete?"
+            )
+
+
+def add_certificates(context: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Give the build the certificate authorities that pip is told to use on this machine, if it is told."""
+    named = (Path(environment[variable]) for variable in CA_VARIABLES if environment.get(variable))
+    if bundle := next((path for path in named if path.is_file()), None):
+        shutil.copy(bundle, context / CA_BUNDLE)
+
+
+def pip_arguments(environment: Mapping[str, str]) -> list[str]:
+    """Build arguments that tell pip about this machine's package index, for the Dockerfiles that ask for them."""
+    return [f"--build-arg={name}={environment[name]}" for name in PIP_VARIABLES if environment.get(name)]
+
+
+def load(tools: Toolbox, references: Sequence[str], log: Path | None = None) -> None:
+    """Bring images from the engine into the cluster, those that it does not have yet."""
+    if missing := sorted(set(references) - loaded(tools)):
+        _copy(tools, missing, log)
+
+
+def loaded(tools: Toolbox) -> set[str]:
+    """The names of the images in the cluster, as the engine has them."""
+    listed = tools.docker("exec", tools.layout.node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet")
+    return {name.removeprefix("docker.io/") for name in listed.split()}
+
+
+def _copy(tools: Toolbox, references: Sequence[str], log: Path | None) -> None:
+    """Through a pipe instead of `kind load`, which writes everything to a file and copies that into the node first."""
+    node = tools.layout.node
+    with subprocess.Popen(
+        ["docker", "save", *references], env=os.environ | tools.environment, stdout=subprocess.PIPE
+    ) as saver:
+        tools.docker(
+            *("exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "-"),
+            stdin=saver.stdout,
+            log=log,
+        )
+    if saver.returncode:
+        raise LabError(f"docker save {' '.join(references)} failed", "See what it wrote above.")
+
+
+@dataclass(frozen=True)
+class _Load:
+    tools: Toolbox
+    name: str
+    why: str
+    images: tuple[images.Image, ...]
+    seconds: float = 15
+
+    @property
+    def needs(self) -> Sequence[str]:
+        return ("cluster", *(image.step for image in self.images))
+
+    def is_done(self) -> bool:
+        return loaded(self.tools).issuperset(image.reference for image in self.images)
+
+    def run(self) -> None:
+        load(self.tools, [image.reference for image in self.images], self.tools.layout.log(self.name))
+
+
+app = typer.Typer(help="The images of the project, in the lab's cluster.", no_args_is_help=True)
+
+
+@app.command(name="build")
+def build_command(
+    names: Annotated[list[str], typer.Argument(help=f"What to build: {', '.join(PROJECT_IMAGES)}.")],
+) -> None:
+    """Build images from the checkout, bring them into the cluster, and print their names, one a line."""
+    layout = Layout.from_environment()
+    world = engine.recorded(layout)
+    if world is None:
+        raise LabError("The lab is down", "Run `hack/lab up` first.")
+    for name in names:
+        print(build(Toolbox(layout, world), name))
+
+
+@app.callback()
+def image() -> None:
+    """Keep `build` a command of its own although it is the only one."""
