@@ -67,7 +67,9 @@ async def ensure_status(api: KubeApi, resource: Resource, live: Object, status: 
     What the manager said earlier and `status` lacks is taken back; what other managers say stays.
     """
     owned = owned_by(live, manager, subresource="status").get("f:status", {})
-    if says_the_same(status, live.get("status", {}), owned) if status else not owned:
+    if not status and not owned:
+        return False
+    if status and owned and says_the_same(status, live.get("status", {}), owned):
         return False
     metadata = live["metadata"]
     identity = {key: metadata[key] for key in ("name", "namespace", "uid") if metadata.get(key)}

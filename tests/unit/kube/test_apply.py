@@ -166,3 +166,9 @@ async def test_a_finalizer_never_overwrites_what_changed_meanwhile() -> None:
     api.seed(sandbox("alice", having("spec.routingKey", "bob")))
     with pytest.raises(ConflictError):
         await ensure_finalizer(api, SANDBOXES, stale, FINALIZER)
+
+
+async def test_a_status_that_somebody_else_wrote_is_taken_over() -> None:
+    api = FakeKubeApi(sandbox("alice", having("status", {"routingKey": "alice"})))
+    assert await ensure_status(api, SANDBOXES, live_sandbox(api), {"routingKey": "alice"}, MANAGER_SANDBOX)
+    assert not await ensure_status(api, SANDBOXES, live_sandbox(api), {"routingKey": "alice"}, MANAGER_SANDBOX)

@@ -1,0 +1,176 @@
+"""A live local copy of all objects of one kind, for programs that answer questions and write nothing.
+
+A reconciler must not use it: it lags behind the API server by design.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+import structlog
+
+from sidestream.errors import SidestreamError
+from sidestream.kube.errors import ExpiredError
+from sidestream.kube.port import Object, Resource
+from sidestream.runtime import metrics
+from sidestream.runtime.clock import Clock
+from sidestream.runtime.queue import Backoff
+from sidestream.runtime.reconcile import ObjectKey
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """One line of a watch. A BOOKMARK carries only `metadata.resourceVersion`."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Object
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference in the local copy; of a DELETED object its last known state."""
+
+    type: ChangeType
+    key: ObjectKey
+    object: Object
+
+
+class WatchableApi(Protocol):
+    """What a reflector needs of the API server."""
+
+    async def list_versioned(
+        self, resource: Resource, namespace: str = "", *, labels: str = ""
+    ) -> tuple[Sequence[Object], str]:
+        """All objects and the resourceVersion to watch from."""
+        ...
+
+    def watch(
+        self, resource: Resource, namespace: str = "", *, labels: str = "", resource_version: str
+    ) -> AsyncIterator[WatchEvent]:
+        """What happens after `resource_version`; ends when the API server ends it.
+
+        Raises:
+            ExpiredError: the version is too old.
+            TransientError: the connection is lost or has been silent for longer than bookmarks are apart.
+        """
+        ...
+
+
+class Reflector:
+    """Keeps the copy while `run` runs.
+
+    `on_change` is called for every difference, during the first list too, and must not block or raise.
+    """
+
+    def __init__(
+        self,
+        api: WatchableApi,
+        resource: Resource,
+        clock: Clock,
+        *,
+        namespace: str = "",
+        labels: str = "",
+        on_change: Callable[[Change], None] | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.resource = resource
+        self.synced = asyncio.Event()
+        """Set once the first list is in; it stays set, an old copy being better than none."""
+        self._api = api
+        self._clock = clock
+        self._namespace = namespace
+        self._labels = labels
+        self._on_change = on_change
+        self._backoff = backoff or Backoff(first=1.0, second=2.0, longest=30.0)
+        self._objects: dict[ObjectKey, Object] = {}
+        self._version = ""
+        self._heard_at: float | None = None
+        self._failures = 0
+
+    @property
+    def objects(self) -> Mapping[ObjectKey, Object]:
+        """The copy, read-only; it changes only between turns of the event loop."""
+        return MappingProxyType(self._objects)
+
+    @property
+    def last_event_age(self) -> float:
+        """Seconds since the API server was last heard of; infinite before that. Bookmarks come every minute or so."""
+        return float("inf") if self._heard_at is None else self._clock.monotonic() - self._heard_at
+
+    async def run(self) -> None:
+        """List, then watch, for ever; what fails is logged and tried again. Ends only by cancellation."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except ExpiredError:
+                self._version = ""
+            except SidestreamError as error:
+                await self._pause(error)
+
+    async def _list(self) -> None:
+        items, version = await self._api.list_versioned(self.resource, self._namespace, labels=self._labels)
+        found = {_key(item): item for item in items}
+        # what vanished while no watch ran has no event: the difference tells
+        for key in self._objects.keys() - found.keys():
+            self._set(key, None)
+        for key, item in found.items():
+            self._set(key, item)
+        self._version = version
+        self._heard()
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        events = self._api.watch(self.resource, self._namespace, labels=self._labels, resource_version=self._version)
+        async with aclosing(events):  # type: ignore[type-var]
+            async for event in events:
+                if event.type != "BOOKMARK":
+                    self._set(_key(event.object), None if event.type == "DELETED" else event.object)
+                self._version = event.object["metadata"]["resourceVersion"]
+                self._heard()
+
+    def _set(self, key: ObjectKey, new: Object | None) -> None:
+        old = self._objects.get(key)
+        if new is None:
+            if old is not None:
+                del self._objects[key]
+                self._tell(Change("DELETED", key, old))
+            return
+        if old is not None and old["metadata"]["resourceVersion"] == new["metadata"]["resourceVersion"]:
+            return
+        self._objects[key] = new
+        if old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
+            self._tell(Change("DELETED", key, old))
+            old = None
+        self._tell(Change("ADDED" if old is None else "MODIFIED", key, new))
+
+    def _tell(self, change: Change) -> None:
+        if self._on_change is not None:
+            self._on_change(change)
+
+    def _heard(self) -> None:
+        self._heard_at = self._clock.monotonic()
+        self._failures = 0
+        metrics.WATCH_LAST_EVENT.labels(self.resource.plural).set(self._clock.now().timestamp())
+
+    async def _pause(self, error: SidestreamError) -> None:
+        self._failures += 1
+        seconds = self._backoff.delay(self._failures, random.random())  # noqa: S311 - jitter, no secret
+        _log.warning("watch failed, will try again", resource=self.resource.plural, error=str(error), seconds=seconds)
+        await self._clock.sleep(seconds)
+
+
+def _key(obj: Object) -> ObjectKey:
+    metadata = obj["metadata"]
+    return ObjectKey(metadata.get("namespace", ""), metadata["name"])
