@@ -1,0 +1,122 @@
+"""What the demo and the tests look at and make in Kafka, through its own admin protocol."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from sidestream_demo.errors import DemoError
+from sidestream_demo.process import wait_until
+
+SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a group stands on one partition: the next record it reads, and the end of the partition."""
+
+    topic: str
+    partition: int
+    committed: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A consumer group as its coordinator describes it."""
+
+    name: str
+    state: str
+    members: int
+    positions: tuple[Position, ...]
+
+
+class Kafka:
+    """The brokers at `bootstrap`, reached from where this program runs."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        # Never subscribed, so it joins no group; it only looks where partitions end.
+        self._reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "sidestream-demo", "log_level": 2})
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        """Create a topic unless there is one, and wait until brokers serve it."""
+        if name not in self._topics():
+            self._admin.create_topics([NewTopic(name, num_partitions=partitions)])[name].result(SECONDS)
+        wait_until(lambda: name in self._topics(), SECONDS, f"the topic {name}")
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic if it exists, and wait until it is gone."""
+        if name in self._topics():
+            self._admin.delete_topics([name])[name].result(SECONDS)
+        wait_until(lambda: name not in self._topics(), SECONDS, f"the topic {name} to be gone")
+
+    def group_names(self) -> set[str]:
+        """The names of all groups."""
+        listing = self._admin.list_consumer_groups(request_timeout=SECONDS).result(SECONDS)
+        return {group.group_id for group in listing.valid}
+
+    def delete_groups(self, names: set[str]) -> None:
+        """Delete groups that have no members; what cannot be deleted is left."""
+        if not names:
+            return
+        for future in self._admin.delete_consumer_groups(sorted(names)).values():
+            future.exception(SECONDS)
+
+    def group(self, name: str) -> Group | None:
+        """A group with its committed offsets, None when there is none of this name."""
+        if name not in self.group_names():
+            return None
+        described = self._admin.describe_consumer_groups([name])[name].result(SECONDS)
+        request = ConsumerGroupTopicPartitions(name)
+        committed = self._admin.list_consumer_group_offsets([request])[name].result(SECONDS).topic_partitions
+        positions = tuple(
+            Position(item.topic, item.partition, item.offset, self._end(item.topic, item.partition))
+            for item in sorted(committed, key=lambda item: (item.topic, item.partition))
+        )
+        return Group(name, described.state.name.capitalize(), len(described.members), positions)
+
+    def commit(self, group: str, topic: str, offsets: dict[int, int]) -> None:
+        """Set a group's offsets, which creates it where there is none."""
+        partitions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        request = ConsumerGroupTopicPartitions(group, partitions)
+        self._admin.alter_consumer_group_offsets([request])[group].result(SECONDS)
+
+    def produce(self, topic: str, value: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        """Write one JSON record and wait until it is stored."""
+        failures: list[str] = []
+        producer = Producer({"bootstrap.servers": self.bootstrap, "log_level": 2})
+        producer.produce(
+            topic,
+            json.dumps(value).encode(),
+            headers=list((headers or {}).items()),
+            on_delivery=lambda error, _: failures.append(str(error)) if error else None,
+        )
+        left = producer.flush(SECONDS)
+        if left or failures:
+            raise DemoError(f"A record for {topic} could not be written: {failures or 'no broker answered'}")
+
+    def is_reachable(self) -> bool:
+        """Whether a broker answers within a second."""
+        try:
+            self._admin.list_topics(timeout=1)
+        except KafkaException:
+            return False
+        return True
+
+    def _topics(self) -> set[str]:
+        return set(self._admin.list_topics(timeout=SECONDS).topics)
+
+    def _end(self, topic: str, partition: int) -> int:
+        _, end = self._reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=SECONDS)
+        return end

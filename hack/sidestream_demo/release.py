@@ -1,0 +1,49 @@
+"""The release: the chart, installed with helm as a user would."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidestream_demo.cluster import Cluster
+from sidestream_demo.process import run
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHART = REPOSITORY / "charts" / "sidestream"
+RELEASE = "sidestream"
+NAMESPACE = "sidestream-system"
+ROLLOUT = "5m"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The chart in a cluster; `image` is the operator's, such as `sidestream/operator:0.1.0`."""
+
+    cluster: Cluster
+    helm: str
+    image: str
+
+    def install(self, values: Mapping[str, str] | None = None) -> None:
+        """Install or upgrade it and wait until all its pods are ready. `values` are those of --set."""
+        self._helm(*self.install_arguments(values))
+
+    def install_arguments(self, values: Mapping[str, str] | None = None) -> Sequence[str]:
+        """What helm is told, as one could type it."""
+        repository, _, tag = self.image.rpartition(":")
+        settings = {"image.repository": repository, "image.tag": tag, **(values or {})}
+        given = [argument for key, value in settings.items() for argument in ("--set", f"{key}={value}")]
+        return (
+            *("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"),
+            *("--wait", "--timeout", ROLLOUT, *given),
+        )
+
+    def is_installed(self) -> bool:
+        """Whether there is such a release, whatever its version."""
+        listing = self._helm("list", "--namespace", NAMESPACE, "--all", "--short", "--filter", f"^{RELEASE}$")
+        return RELEASE in listing.split()
+
+    def uninstall(self) -> None:
+        """Remove it; the custom resource definitions stay."""
+        self._helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
+
+    def _helm(self, *arguments: str) -> str:
+        return run([self.helm, "--kubeconfig", str(self.cluster.kubeconfig), *arguments])
