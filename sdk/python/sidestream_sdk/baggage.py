@@ -1,0 +1,170 @@
+"""Read the tenant's routing key out of a record's or request's headers, and write it into them.
+
+The rules are those of W3C Baggage, stricter where it leaves a choice, so that every SDK decides alike:
+
+- several `baggage` headers count as one list, in their order; properties after `;` are dropped;
+- the value is percent-decoded as UTF-8, bytes that are no UTF-8 become U+FFFD;
+- of several members with our key the last wins, and differing ones are counted as conflicts;
+- a member that is none (no `=`, a key that is no token) is ignored and counted; the others still hold;
+- more than 8192 bytes over all `baggage` headers are ignored as a whole and counted;
+- an empty value is no key. Header names and baggage keys are case-sensitive.
+
+Pure; knows nothing of Kafka or of mappings. The same cases as data: tests/conformance/baggage.json.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+HeaderMode = Literal["baggage", "exact", "both"]
+HeaderValue = str | bytes | None
+Headers = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
+"""As confluent-kafka has them: pairs in order (names may repeat), or a dict."""
+
+BAGGAGE: Final = "baggage"
+MAX_BYTES: Final = 8192
+"""What W3C Baggage obliges every platform to carry; OpenTelemetry drops longer headers too."""
+
+_CACHED: Final = 1024  # at most 8 MiB of headers; a tenant's traffic mostly repeats one
+_WHITESPACE: Final = b" \t"
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+@dataclass(frozen=True)
+class HeaderRules:
+    """Where the routing key travels: `baggage` member, a plain (`exact`) header, or both with baggage first."""
+
+    mode: HeaderMode = "baggage"
+    baggage_key: str = "tenant"
+    name: str = "x-tenant-id"
+
+    @classmethod
+    def from_json(cls, raw: Any) -> HeaderRules:
+        """Parse the `header` of a mapping.
+
+        Raises:
+            ValueError: it is no object with a known mode and two strings.
+        """
+        match raw:
+            case {"mode": "baggage" | "exact" | "both" as mode, "baggageKey": str(key), "name": str(name)}:
+                return cls(mode, key, name)
+            case _:
+                raise ValueError("header must have a mode of baggage, exact or both, a baggageKey and a name")
+
+
+class Reading(NamedTuple):
+    """What the headers say: the key (None: no tenant) and how many flaws were passed over on the way."""
+
+    key: str | None
+    malformed: int = 0
+    conflicts: int = 0
+
+
+TenantReader = Callable[[Headers | None], Reading]
+
+_NOTHING: Final = Reading(None)
+_TOO_LONG: Final = Reading(None, malformed=1)
+
+
+def tenant_reader(rules: HeaderRules) -> TenantReader:
+    """The function that reads the key from headers by `rules`; never raises.
+
+    It remembers headers by their bytes: a repeated one costs a dict lookup.
+    """
+    parse = lru_cache(maxsize=_CACHED)(lambda value: parse_baggage(value, rules.baggage_key))
+
+    def read_baggage(headers: Headers | None) -> Reading:
+        if not headers:
+            return _NOTHING
+        value = _joined(headers, BAGGAGE)
+        return _NOTHING if value is None else parse(value)
+
+    def read_exact(headers: Headers | None) -> Reading:
+        return parse_exact(_values(headers, rules.name)) if headers else _NOTHING
+
+    def read_both(headers: Headers | None) -> Reading:
+        member, plain = read_baggage(headers), read_exact(headers)
+        differ = member.key is not None and plain.key is not None and member.key != plain.key
+        return Reading(
+            plain.key if member.key is None else member.key,
+            member.malformed + plain.malformed,
+            member.conflicts + plain.conflicts + differ,
+        )
+
+    match rules.mode:
+        case "baggage":
+            return read_baggage
+        case "exact":
+            return read_exact
+        case "both":
+            return read_both
+
+
+def parse_baggage(value: bytes, key: str) -> Reading:
+    """Look for `key` in a `baggage` header; several headers are to be joined by commas first."""
+    if len(value) > MAX_BYTES:
+        return _TOO_LONG
+    wanted = key.encode()
+    found: list[str] = []
+    malformed = 0
+    for member in value.split(b","):
+        name, equals, text = (part.strip(_WHITESPACE) for part in member.partition(b";")[0].partition(b"="))
+        if equals and _TOKEN.fullmatch(name):
+            if name == wanted:
+                found.append(unquote_to_bytes(text).decode("utf-8", "replace"))
+        elif member.strip(_WHITESPACE):
+            malformed += 1
+    return _last(found, malformed)
+
+
+def parse_exact(values: Iterable[HeaderValue]) -> Reading:
+    """The key from the values of a plain header, in their order; no percent-decoding."""
+    texts = [_to_bytes(value).strip(_WHITESPACE).decode("utf-8", "replace") for value in values]
+    return _last(texts, 0)
+
+
+def with_member(baggage: str, key: str, value: str) -> str:
+    """The `baggage` header with `key` set to `value`, first because what follows may be cut off on the way."""
+    others = [member.strip(" \t") for member in baggage.split(",") if member.partition("=")[0].strip(" \t") != key]
+    return ",".join([f"{key}={quote(value, safe='', errors='replace')}", *(member for member in others if member)])
+
+
+def joined_baggage(headers: Headers) -> str:
+    """All `baggage` headers as one, for passing on as it came; empty when there is none or it is too long."""
+    value = _joined(headers, BAGGAGE) or b""
+    return value.decode("utf-8", "replace") if len(value) <= MAX_BYTES else ""
+
+
+def _last(found: list[str], malformed: int) -> Reading:
+    if not found:
+        return Reading(None, malformed) if malformed else _NOTHING
+    return Reading(found[-1] or None, malformed, conflicts=len(set(found)) - 1)
+
+
+def _joined(headers: Headers, name: str) -> bytes | None:
+    joined: bytes | None = None
+    for header, value in headers.items() if isinstance(headers, Mapping) else headers:
+        if header == name:
+            text = value if isinstance(value, bytes) else _to_bytes(value)
+            joined = text if joined is None else joined + b"," + text
+    return joined
+
+
+def _values(headers: Headers, name: str) -> list[HeaderValue]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [value for header, value in pairs if header == name]
+
+
+def _to_bytes(value: HeaderValue) -> bytes:
+    match value:
+        case bytes():
+            return value
+        case str():
+            return value.encode("utf-8", "replace")
+        case None:
+            return b""
