@@ -1,0 +1,84 @@
+"""How far past skipped records a consumer may commit when librdkafka does not do it by itself. Pure.
+
+The application acknowledges (stores or commits) only what it was given, so a run of skipped records would never be
+committed: the group would seem to lag for ever, and a fork's drain would never end. They may be committed as soon as
+everything given out before them is acknowledged, and not before: committing past a record says that it was processed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+_NONE: Final = -1
+
+
+@dataclass(slots=True)
+class _Partition:
+    """Offsets here are *next* offsets, as committed ones are: of the record after."""
+
+    given: int = _NONE
+    pending: bool = False
+    skipped: int = _NONE
+    due: bool = False
+
+
+class SkipProgress:
+    """The state of every partition that a record came from."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[Place, _Partition] = {}
+
+    def skipped(self, place: Place, offset: int) -> None:
+        """The record at `offset` was skipped."""
+        partition = self._partition(place)
+        partition.skipped = offset + 1
+        partition.due = not partition.pending
+
+    def given(self, place: Place, offset: int) -> None:
+        """The record at `offset` goes to the application."""
+        partition = self._partition(place)
+        partition.given = offset + 1
+        partition.pending = True
+        partition.skipped = _NONE
+        partition.due = False
+
+    def acknowledged(self, place: Place, next_offset: int) -> None:
+        """The application stored or committed `next_offset`.
+
+        Less than what it was given and had acknowledged before means that it turns back; it is left alone then.
+        """
+        partition = self._partition(place)
+        if next_offset >= partition.given:
+            partition.pending = False
+            partition.due = partition.skipped > next_offset
+        elif not partition.pending:
+            partition.skipped = _NONE
+            partition.due = False
+
+    def acknowledged_all(self) -> None:
+        """Everything that came from the broker, given or skipped, was committed."""
+        for partition in self._partitions.values():
+            partition.pending = partition.due = False
+
+    def forget(self, places: Iterable[Place]) -> None:
+        """These partitions were taken away, or are read from another offset."""
+        for place in places:
+            self._partitions.pop(place, None)
+
+    def take_due(self) -> list[tuple[Place, int]]:
+        """The next offsets that may be committed now and were not named before."""
+        due = [(place, partition.skipped) for place, partition in self._partitions.items() if partition.due]
+        for place, _ in due:
+            self._partitions[place].due = False
+        return due
+
+    def _partition(self, place: Place) -> _Partition:
+        partition = self._partitions.get(place)
+        if partition is None:
+            partition = self._partitions[place] = _Partition()
+        return partition
