@@ -1,0 +1,1 @@
+"""Sandboxes: forks of Deployments and Services, their hand-offs, conditions, lifetime and orderly removal."""
