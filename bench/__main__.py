@@ -1,0 +1,47 @@
+"""`hack/bench [NAME ...]`: runs the benchmarks named, or all, and exits with 1 when one misses its limits."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bench import ready
+from bench.report import Report, publish
+from sidestream_demo.environment import Environment
+from sidestream_demo.errors import DemoError
+
+BENCHMARKS: dict[str, Callable[[Environment, Console], Report]] = {"ready": ready.measure}
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Which: {', '.join(BENCHMARKS)}; all when left out.")
+    ] = None,
+) -> None:
+    """Measure on the cluster of KUBECONFIG and KAFKA_BOOTSTRAP."""
+    if unknown := sorted(set(names or ()) - set(BENCHMARKS)):
+        raise typer.BadParameter(f"there is no benchmark {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
+    console = Console()
+    environment = Environment.from_variables()
+    reports = [publish(BENCHMARKS[name](environment, console), console) for name in names or BENCHMARKS]
+    if not all(report.holds for report in reports):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; what went wrong is told in a sentence."""
+    try:
+        app()
+    except DemoError as error:
+        Console(stderr=True).print(f"[bold red]The benchmark cannot go on:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

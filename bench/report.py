@@ -1,0 +1,116 @@
+"""What a benchmark found: a table for people, a JSON file for comparing runs."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import sidestream
+from sidestream.kube.port import DEPLOYMENTS, Resource
+from sidestream_demo.cluster import Cluster
+from sidestream_demo.environment import Environment
+
+FOLDER = Path("build") / "bench"
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
+PARTS = {"istiod": (DEPLOYMENTS, "istio-system", "istiod"), "kafka": (STATEFUL_SETS, "kafka", "kafka")}
+
+Value = float | int | str | bool | list[float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number (or its runs), in which unit, and the limit it has to keep, where it has one."""
+
+    value: Value
+    unit: str
+    limit: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps its limit."""
+        return self.limit is None or (isinstance(self.value, float | int) and self.value <= self.limit)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A benchmark's figures, and under which versions and conditions they came about."""
+
+    name: str
+    figures: Mapping[str, Figure]
+    versions: Mapping[str, str]
+    conditions: Mapping[str, Value]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all figures keep their limits."""
+        return all(figure.holds for figure in self.figures.values())
+
+
+def publish(report: Report, console: Console) -> Report:
+    """Print the table and write build/bench/NAME.json: each figure under its own name, units and limits beside them."""
+    table = Table(title=f"bench {report.name}", title_justify="left")
+    for column in ("figure", "value", "unit", "limit", ""):
+        table.add_column(column, justify="right" if column in {"value", "limit"} else "left")
+    for name, figure in report.figures.items():
+        limit = "" if figure.limit is None else f"{figure.limit:.2f}"
+        verdict = "" if figure.limit is None else "[green]kept[/]" if figure.holds else "[red]missed[/]"
+        table.add_row(name, _shown(figure.value), figure.unit, limit, verdict)
+    console.print(table)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / f"{report.name}.json"
+    content = {
+        "name": report.name,
+        **{name: figure.value for name, figure in report.figures.items()},
+        "holds": report.holds,
+        "figures": {name: asdict(figure) for name, figure in report.figures.items()},
+        "versions": dict(report.versions),
+        "conditions": dict(report.conditions),
+    }
+    file.write_text(json.dumps(content, indent=2) + "\n")
+    console.print(f"Written to {file}")
+    return report
+
+
+def versions(cluster: Cluster) -> dict[str, str]:
+    """Versions of what was measured, and of what it ran on."""
+    (node, *_) = cluster.objects(NODES)
+    info = node["status"]["nodeInfo"]
+    found = {
+        "sidestream": sidestream.__version__,
+        "kubernetes": info["kubeletVersion"],
+        "container runtime": info["containerRuntimeVersion"],
+        "python": platform.python_version(),
+    }
+    for part, (resource, namespace, name) in PARTS.items():
+        workload = cluster.get(resource, namespace, name)
+        if workload:
+            found[part] = workload["spec"]["template"]["spec"]["containers"][0]["image"]
+    return found
+
+
+def conditions(cluster: Cluster, environment: Environment) -> dict[str, Value]:
+    """The machine and cluster of the measurement."""
+    nodes = cluster.objects(NODES)
+    return {
+        "cores": os.cpu_count() or 0,
+        "load average before": os.getloadavg()[0],
+        "kernel": platform.release(),
+        "nodes": len(nodes),
+        "cluster": "the lab's" if environment.is_lab else "given by KUBECONFIG",
+    }
+
+
+def _shown(value: Value) -> str:
+    match value:
+        case bool() | str() | int():
+            return str(value)
+        case float():
+            return f"{value:.2f}"
+        case list():
+            return " ".join(f"{item:.2f}" for item in value)
