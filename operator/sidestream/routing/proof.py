@@ -1,0 +1,154 @@
+"""Proof that proxies use what was written: each is asked, through the mesh, for the hash of the rules that it has.
+
+"The write returned 200" says nothing about proxies. So the written object answers one request itself, the probe, and
+the prober, a pod of the mesh, sends it. The probe does no harm where no rule catches it and a user's pod gets it (before
+the rules arrive, and after they are gone): OPTIONS is a method that must change nothing, on a path under `/.well-known/`
+that no application serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Protocol
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from sidestream.errors import TransientError
+from sidestream.runtime.clock import Clock
+
+PROBE_HEADER: Final = "x-sidestream-probe"
+PROBE_VALUE: Final = "1"
+PROBE_METHOD: Final = "OPTIONS"
+PROBE_PATH: Final = "/.well-known/sidestream-probe"
+
+POLL_SECONDS: Final = 0.2
+
+_ANSWER: Final = re.compile(r"sidestream-probe ([0-9a-f]{16,64})")
+_ASK_SECONDS: Final = 5.0
+
+
+def probe_answer(config_hash: str) -> str:
+    """The body with which a proxy answers the probe."""
+    return f"sidestream-probe {config_hash}"
+
+
+def hash_in(body: str) -> str | None:
+    """The hash in a probe's answer; None when somebody else answered, such as the baseline."""
+    match = _ANSWER.fullmatch(body)
+    return match.group(1) if match else None
+
+
+class Prober(Protocol):
+    """Asks proxies which rules they have."""
+
+    async def ask(self, host: str, port: int) -> tuple[str | None, ...]:
+        """Send the probe to a Service's host a few times, each over a connection of its own.
+
+        Returns what each was answered with: a hash, or None where no proxy answered by itself.
+
+        Raises:
+            TransientError: nothing can be said, because the prober or its own proxy is away; the text is the end of a
+                sentence and the same each time.
+        """
+        ...
+
+
+class ProbeAnswers(BaseModel):
+    """What the prober's HTTP API returns."""
+
+    hashes: list[str | None]
+
+
+class HttpProber:
+    """Asks the prober at `url`. Each question is a new connection, so that several replicas take turns."""
+
+    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._client = httpx.AsyncClient(
+            timeout=_ASK_SECONDS,
+            # the question itself must not depend on a proxy that the environment names
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            transport=transport,
+        )
+
+    async def ask(self, host: str, port: int) -> tuple[str | None, ...]:
+        """See `Prober.ask`."""
+        try:
+            response = await self._client.get(f"{self._url}/probe", params={"host": host, "port": port})
+        except httpx.HTTPError as error:
+            raise TransientError(f"the prober at {self._url} does not answer") from error
+        if response.status_code == httpx.codes.BAD_GATEWAY:
+            raise TransientError(f"the prober at {self._url} cannot reach its own proxy")
+        if response.status_code != httpx.codes.OK:
+            raise TransientError(f"the prober at {self._url} refused the question with HTTP {response.status_code}")
+        try:
+            return tuple(ProbeAnswers.model_validate_json(response.content).hashes)
+        except ValidationError as error:
+            raise TransientError(f"what answers at {self._url} is no prober") from error
+
+    async def close(self) -> None:
+        """Give back what the client holds."""
+        await self._client.aclose()
+
+
+class Evidence(Enum):
+    """What is known about the proxies."""
+
+    PROVEN = auto()
+    """Every answer shows the rules as written."""
+    NOT_YET = auto()
+    """Some proxy still has other rules."""
+    UNKNOWN = auto()
+    """Nobody could be asked."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The evidence; `why` ends a sentence for users when it is unknown."""
+
+    evidence: Evidence
+    why: str = ""
+
+
+NO_PROBER: Final = Proof(Evidence.UNKNOWN, "no prober is configured")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What proxies are to confirm: on these ports of `host` they have the rules of this hash, or none of ours."""
+
+    host: str
+    ports: tuple[int, ...]
+    config_hash: str | None
+
+
+async def prove(claim: Claim, prober: Prober | None) -> Proof:
+    """Ask once on every port."""
+    if prober is None:
+        return NO_PROBER
+    try:
+        answers = await asyncio.gather(*(prober.ask(claim.host, port) for port in claim.ports))
+    except TransientError as error:
+        return Proof(Evidence.UNKNOWN, str(error))
+    is_proven = all(_confirms(hashes, claim.config_hash) for hashes in answers)
+    return Proof(Evidence.PROVEN if is_proven else Evidence.NOT_YET)
+
+
+async def prove_within(seconds: float, claim: Claim, prober: Prober | None, clock: Clock) -> Proof:
+    """Ask again and again until it is proven, nothing can be said, or the time is up."""
+    deadline = clock.monotonic() + seconds
+    proof = await prove(claim, prober)
+    while proof.evidence is Evidence.NOT_YET and clock.monotonic() < deadline:
+        await clock.sleep(POLL_SECONDS)
+        proof = await prove(claim, prober)
+    return proof
+
+
+def _confirms(hashes: Sequence[str | None], config_hash: str | None) -> bool:
+    return bool(hashes) and all(item == config_hash for item in hashes)

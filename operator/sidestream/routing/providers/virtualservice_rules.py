@@ -1,0 +1,115 @@
+"""The dialect of `VirtualService.spec.http`: one rule for one tenant, for nobody, and what a rule can reach."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sidestream.config import HeaderSettings
+from sidestream.routing.headers import HeaderMatch, any_tenant_matches, tenant_matches
+from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.table import Rule, Tenant
+
+_TRIALS: Final = ("fault", "mirror", "mirrors", "mirrorPercent", "mirrorPercentage")
+"""What a team tries on its baseline and no tenant asks for: a broken or doubled request."""
+
+_NO_CONDITION: Final = frozenset({"name", "statPrefix", "ignoreUriCase"})
+
+
+def routes_of(rule: Rule) -> list[dict[str, Any]]:
+    """The weighted routes of a rule; none for a redirect or a direct response."""
+    return list(rule.get("route") or ())
+
+
+def matches_of(rule: Rule) -> list[dict[str, Any]]:
+    """The alternative conditions of a rule; none means that it matches everything."""
+    return list(rule.get("match") or ())
+
+
+class VirtualServiceDialect:
+    """Rules of `spec.http` in a VirtualService of `namespace`, for tenants named as `header` says."""
+
+    def __init__(self, header: HeaderSettings, namespace: str) -> None:
+        self._header = header
+        self._namespace = namespace
+
+    def can_reach(self, rule: Rule, service: ServiceHost) -> bool:
+        """Whether a route with a share of the requests leads to `service`."""
+        routes = routes_of(rule)
+        return any(
+            service.is_named_by(route["destination"]["host"], self._namespace)
+            for route in routes
+            if len(routes) == 1 or route.get("weight", 0) > 0
+        )
+
+    def matches_everything(self, rule: Rule) -> bool:
+        """Whether an alternative is free of conditions; Istio drops all that follows."""
+        matches = matches_of(rule)
+        return not matches or any(set(match) <= _NO_CONDITION for match in matches)
+
+    def for_tenant(self, rule: Rule, service: ServiceHost, tenant: Tenant) -> Rule:
+        """The rule with the tenant's header in every alternative, leading to the fork where it led to `service`."""
+        clone = copy.deepcopy(rule)
+        clone["name"] = f"tenant-{tenant.key}-{rule['name']}" if rule.get("name") else f"tenant-{tenant.key}"
+        clone["match"] = list(_narrowed(clone, tenant_matches(self._header, tenant.key)))
+        if self.can_reach(rule, service):
+            for field in _TRIALS:
+                clone.pop(field, None)
+            clone["route"] = self._forked(clone, service, tenant)
+        return clone
+
+    def for_nobody(self, rule: Rule) -> Rule | None:
+        """The rule with every way to name a tenant excluded; None where the rule itself excludes by that header."""
+        excluded = {match.name: {match.kind.value: match.value} for match in any_tenant_matches(self._header)}
+        if not excluded or any(_header_names(match, "withoutHeaders") & set(excluded) for match in matches_of(rule)):
+            return None
+        clone = copy.deepcopy(rule)
+        clone["name"] = f"no-tenant-{rule['name']}" if rule.get("name") else "no-tenant"
+        clone["match"] = [
+            {**match, "withoutHeaders": {**match.get("withoutHeaders", {}), **excluded}}
+            for match in matches_of(clone) or [{}]
+        ]
+        return clone
+
+    def _forked(self, rule: Rule, service: ServiceHost, tenant: Tenant) -> list[dict[str, Any]]:
+        """The routes with the fork in place of the Service; routes that thereby became equal are one."""
+        forked: list[dict[str, Any]] = []
+        for route in routes_of(rule):
+            if service.is_named_by(route["destination"]["host"], self._namespace):
+                # subsets are groups of the baseline's own pods: the fork has none of them
+                kept = {key: value for key, value in route["destination"].items() if key != "subset"}
+                forked.append({**route, "destination": {**kept, "host": tenant.fork.fqdn}})
+            else:
+                forked.append(route)
+        return _merged(forked)
+
+
+def header_condition_names(rule: Rule) -> set[str]:
+    """Names, in lower case, of the headers that the rule's alternatives demand a value of."""
+    return {name for match in matches_of(rule) for name in _header_names(match, "headers")}
+
+
+def _narrowed(rule: Rule, alternatives: tuple[HeaderMatch, ...]) -> Iterator[dict[str, Any]]:
+    for match in matches_of(rule) or [{}]:
+        for header in alternatives:
+            yield {**match, "headers": {**match.get("headers", {}), header.name: {header.kind.value: header.value}}}
+
+
+def _header_names(match: dict[str, Any], field: str) -> set[str]:
+    return {name.lower() for name in match.get(field) or ()}
+
+
+def _merged(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    merged: list[dict[str, Any]] = []
+    for route in routes:
+        twin = next((other for other in merged if _without_weight(other) == _without_weight(route)), None)
+        if twin is None:
+            merged.append(dict(route))
+        else:
+            twin["weight"] = twin.get("weight", 0) + route.get("weight", 0)
+    return merged
+
+
+def _without_weight(route: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in route.items() if key != "weight"}
