@@ -50,7 +50,7 @@ class KafkaClusterStatus(Model):
 
 
 class KafkaCluster(Model):
-    """A KafkaCluster (cluster-scoped). Conditions: Reachable."""
+    """Where a Kafka cluster is and how the operator logs in. Conditions: Reachable."""
 
     metadata: ObjectMeta
     spec: KafkaClusterSpec
@@ -100,7 +100,7 @@ class KafkaConsumerStatus(Model):
 
 
 class KafkaConsumer(Model):
-    """A KafkaConsumer (namespaced). Conditions: Accepted."""
+    """Which baseline Deployment consumes what; written once by the team that owns it. Conditions: Accepted."""
 
     metadata: ObjectMeta
     spec: KafkaConsumerSpec
@@ -185,7 +185,7 @@ class KafkaRouteStatus(Model):
 
 
 class KafkaRoute(Model):
-    """A KafkaRoute (namespaced). Conditions: Ready."""
+    """One tenant's fork of one consumer; made by the operator only. Conditions: Ready."""
 
     metadata: ObjectMeta
     spec: KafkaRouteSpec

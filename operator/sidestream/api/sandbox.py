@@ -138,7 +138,10 @@ class SandboxStatus(Model):
 
 
 class Sandbox(Model):
-    """A Sandbox as read from the API server."""
+    """Which Deployments of its namespace a developer changed, and what became of their forks.
+
+    Conditions: Accepted, WorkloadsReady, RoutesReady, KafkaReady, Ready.
+    """
 
     metadata: ObjectMeta
     spec: SandboxSpec
