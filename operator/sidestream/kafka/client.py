@@ -1,0 +1,131 @@
+"""`KafkaAdmin` by way of a worker process: what goes through the pipe, and how each call is named to users."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+from sidestream.kafka.config import ClientConfig
+from sidestream.kafka.port import (
+    Cluster,
+    Group,
+    GroupState,
+    Member,
+    Offsets,
+    Position,
+    Positions,
+    Topic,
+    TopicPartition,
+)
+from sidestream.kafka.process import COMMAND
+from sidestream.kafka.supervisor import Supervisor, Timing
+from sidestream.kafka.translation import Deed, Endpoint
+
+
+class Caller(Protocol):
+    """Runs verbs somewhere else; raises the errors of `KafkaAdmin`."""
+
+    async def call(self, verb: str, args: Mapping[str, Any], deed: Deed) -> Any:
+        """The verb's result as JSON."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class WorkerAdmin:
+    """`KafkaAdmin` over a `Caller`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    @classmethod
+    def connect(
+        cls,
+        endpoint: Endpoint,
+        config: ClientConfig,
+        *,
+        command: Sequence[str] = COMMAND,
+        timing: Timing | None = None,
+    ) -> Self:
+        """Start a supervised worker; nothing is known of the cluster before the first call."""
+        supervisor = Supervisor(endpoint, config, command=command, timing=timing)
+        supervisor.start()
+        return cls(supervisor)
+
+    async def aclose(self) -> None:
+        """End the worker."""
+        await self._caller.aclose()
+
+    async def cluster(self) -> Cluster:
+        """See `KafkaAdmin.cluster`."""
+        found = await self._caller.call("cluster", {}, Deed("describe itself", "Describe on the cluster"))
+        return Cluster(id=found["id"], brokers=found["brokers"])
+
+    async def topics(self, names: Collection[str]) -> Mapping[str, Topic | None]:
+        """See `KafkaAdmin.topics`."""
+        deed = Deed(f"describe {_topics(names)}", f"Describe on {_topics(names)}")
+        found = await self._caller.call("topics", {"names": sorted(names)}, deed)
+        return {
+            name: None if item is None else Topic(name, item["id"], item["partitions"]) for name, item in found.items()
+        }
+
+    async def group(self, name: str) -> Group:
+        """See `KafkaAdmin.group`."""
+        deed = Deed(f"describe consumer group {name}", f"Describe on group {name}", name)
+        found = await self._caller.call("group", {"group": name}, deed)
+        members = tuple(
+            Member(item["id"], item["client"], item["host"].removeprefix("/"), item["instance"])
+            for item in found["members"]
+        )
+        return Group(name, GroupState(found["state"]), members)
+
+    async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
+        """See `KafkaAdmin.committed`."""
+        if not partitions:
+            return {}
+        needs = f"Describe on group {group} and on {_topics(item.topic for item in partitions)}"
+        deed = Deed(f"read the offsets of consumer group {group}", needs, group)
+        rows = await self._caller.call("committed", {"group": group, "partitions": _rows(partitions)}, deed)
+        return {TopicPartition(topic, number): Position(offset, epoch) for topic, number, offset, epoch in rows}
+
+    async def earliest(self, partitions: Collection[TopicPartition]) -> Offsets:
+        """See `KafkaAdmin.earliest`."""
+        return await self._ends("earliest", partitions)
+
+    async def latest(self, partitions: Collection[TopicPartition]) -> Offsets:
+        """See `KafkaAdmin.latest`."""
+        return await self._ends("latest", partitions)
+
+    async def place(self, group: str, positions: Positions) -> None:
+        """See `KafkaAdmin.place`."""
+        needs = f"Read on group {group} and on {_topics(item.topic for item in positions)}"
+        deed = Deed(f"place consumer group {group}", needs, group)
+        rows = [
+            [item.topic, item.partition, position.offset, position.leader_epoch]
+            for item, position in sorted(positions.items())
+        ]
+        await self._caller.call("place", {"group": group, "positions": rows}, deed)
+
+    async def delete_group(self, group: str) -> None:
+        """See `KafkaAdmin.delete_group`."""
+        deed = Deed(f"delete consumer group {group}", f"Delete on group {group}", group)
+        await self._caller.call("delete", {"group": group}, deed)
+
+    async def _ends(self, end: str, partitions: Collection[TopicPartition]) -> Offsets:
+        if not partitions:
+            return {}
+        topics = _topics(item.topic for item in partitions)
+        deed = Deed(f"tell the offsets of {topics}", f"Describe on {topics}")
+        rows = await self._caller.call("ends", {"partitions": _rows(partitions), "end": end}, deed)
+        return {TopicPartition(topic, number): offset for topic, number, offset in rows}
+
+
+def _rows(partitions: Collection[TopicPartition]) -> list[list[str | int]]:
+    return [[item.topic, item.partition] for item in sorted(partitions)]
+
+
+def _topics(names: Iterable[str]) -> str:
+    found = sorted(set(names))
+    return f"topic {found[0]}" if len(found) == 1 else f"topics {', '.join(found)}"

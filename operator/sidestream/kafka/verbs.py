@@ -1,0 +1,225 @@
+"""The worker's side of `KafkaAdmin`: each verb as a call of Confluent's admin client, JSON in and JSON out.
+
+Runs in the worker process only: this client has been seen to take its process down when brokers restart.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka import KafkaError as Code
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, but not for its types
+
+from sidestream.kafka.port import GroupState
+from sidestream.kafka.translation import NOT_KEPT, OFFSET_MISSING, Failure, cause_of
+
+Row = list[Any]
+"""`[topic, partition]`, with an offset behind it where there is one, and a leader epoch (or null) behind that."""
+
+DEFAULTS: Final = {
+    "allow.auto.create.topics": "false",
+    "client.id": "sidestream-operator",
+    # the library would tell every failed connection on standard error; it goes into the answer instead
+    "log_level": "0",
+    "reconnect.backoff.ms": "100",
+    "reconnect.backoff.max.ms": "1000",
+    "socket.keepalive.enable": "true",
+}
+
+_LATER: Final = 0.5
+"""Seconds that we wait for an answer beyond the library's own deadline."""
+
+_STATES: Final = {
+    ConsumerGroupState.DEAD: GroupState.ABSENT,
+    ConsumerGroupState.EMPTY: GroupState.EMPTY,
+    ConsumerGroupState.PREPARING_REBALANCING: GroupState.PREPARING_REBALANCE,
+    ConsumerGroupState.COMPLETING_REBALANCING: GroupState.COMPLETING_REBALANCE,
+    ConsumerGroupState.STABLE: GroupState.STABLE,
+}
+
+
+class RefusedError(Exception):
+    """A verb failed; `failure` goes to the parent process."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.name)
+        self.failure = failure
+
+
+class Deadline:
+    """The moment, `seconds` from now, by which a verb has to be done, whatever the number of its calls."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left; never so few that a call could not even be sent."""
+        return max(self._end - time.monotonic(), 0.1)
+
+
+class Verbs:
+    """The verbs on one cluster; safe to call from several threads.
+
+    Raises:
+        KafkaException: the client library does not take this configuration.
+    """
+
+    def __init__(self, config: dict[str, str]) -> None:
+        self._connection_errors: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+        settings: dict[str, Any] = {**DEFAULTS, **config, "error_cb": self._note}
+        self._admin = AdminClient(settings)
+        self._verbs: dict[str, Callable[..., Any]] = {
+            "cluster": self._cluster,
+            "topics": self._topics,
+            "group": self._group,
+            "committed": self._committed,
+            "ends": self._ends,
+            "place": self._place,
+            "delete": self._delete,
+        }
+
+    def call(self, verb: str, args: dict[str, Any], timeout: float) -> Any:
+        """Run one verb within `timeout` seconds.
+
+        Raises:
+            RefusedError: the cluster refused or did not answer.
+        """
+        self._admin.poll(0)
+        try:
+            result = self._verbs[verb](deadline=Deadline(timeout), **args)
+        except KafkaException as error:
+            raise RefusedError(self._failure(error.args[0])) from error
+        except TimeoutError as error:
+            raise RefusedError(Failure("_TIMED_OUT", "no answer from the client library", self._cause())) from error
+        with self._lock:
+            self._connection_errors.clear()
+        return result
+
+    def _note(self, error: Code) -> None:
+        with self._lock:
+            self._connection_errors = [*self._connection_errors[-31:], (error.name(), error.str())]
+
+    def _failure(self, error: Code) -> Failure:
+        return Failure(error.name(), error.str(), self._cause())
+
+    def _cause(self) -> Any:
+        self._admin.poll(0)  # hands what the library noticed meanwhile to `_note`
+        with self._lock:
+            return cause_of(self._connection_errors)
+
+    def _cluster(self, *, deadline: Deadline) -> Any:
+        found = _wait(self._admin.describe_cluster(request_timeout=deadline.left()), deadline)
+        return {"id": found.cluster_id, "brokers": len(found.nodes)}
+
+    def _topics(self, names: list[str], *, deadline: Deadline) -> Any:
+        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=deadline.left())
+        found: dict[str, Any] = {}
+        for name, future in futures.items():
+            try:
+                topic = _wait(future, deadline)
+            except KafkaException as error:
+                if error.args[0].code() != Code.UNKNOWN_TOPIC_OR_PART:
+                    raise
+                found[name] = None
+            else:
+                found[name] = {"id": str(topic.topic_id), "partitions": len(topic.partitions)}
+        return found
+
+    def _group(self, group: str, *, deadline: Deadline) -> Any:
+        found = self._describe(group, deadline)
+        if found is None:
+            return {"state": str(GroupState.ABSENT), "members": []}
+        members = [
+            {"id": item.member_id, "client": item.client_id, "host": item.host, "instance": item.group_instance_id}
+            for item in found.members
+        ]
+        return {"state": str(_state(found.state)), "members": members}
+
+    def _describe(self, group: str, deadline: Deadline) -> Any:
+        futures = self._admin.describe_consumer_groups([group], request_timeout=deadline.left())
+        try:
+            return _wait(futures[group], deadline)
+        except KafkaException as error:
+            # brokers from 4.0 on may say so instead of describing a dead group
+            if error.args[0].code() == Code.GROUP_ID_NOT_FOUND:
+                return None
+            raise
+
+    def _committed(self, group: str, partitions: list[Row], *, deadline: Deadline) -> Any:
+        # The library crashes on reading offsets while a coordinator moves, but not on describing the group: that
+        # call fails decently, so it goes first.
+        self._describe(group, deadline)
+        question = ConsumerGroupTopicPartitions(group, [TopicPartition(*row) for row in partitions])
+        futures = self._admin.list_consumer_group_offsets(
+            [question], require_stable=True, request_timeout=deadline.left()
+        )
+        answer = _wait(futures[group], deadline)
+        _raise_hidden(answer.topic_partitions)
+        return [_row(item) for item in answer.topic_partitions if item.offset >= 0]
+
+    def _ends(self, partitions: list[Row], end: str, *, deadline: Deadline) -> Any:
+        untyped: Any = OffsetSpec
+        spec = untyped.earliest() if end == "earliest" else untyped.latest()
+        futures = self._admin.list_offsets(
+            {TopicPartition(*row): spec for row in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=deadline.left(),
+        )
+        found = [[item.topic, item.partition, _wait(future, deadline).offset] for item, future in futures.items()]
+        if any(offset < 0 for _, _, offset in found):
+            raise RefusedError(Failure(OFFSET_MISSING, cause=self._cause()))
+        return found
+
+    def _place(self, group: str, positions: list[Row], *, deadline: Deadline) -> Any:
+        change = ConsumerGroupTopicPartitions(group, [_position(*row) for row in positions])
+        futures = self._admin.alter_consumer_group_offsets([change], request_timeout=deadline.left())
+        _raise_hidden(_wait(futures[group], deadline).topic_partitions)
+        kept = self._committed(group, [row[:2] for row in positions], deadline=deadline)
+        if sorted(row[:3] for row in kept) != sorted(row[:3] for row in positions):
+            raise RefusedError(Failure(NOT_KEPT))
+
+    def _delete(self, group: str, *, deadline: Deadline) -> Any:
+        futures = self._admin.delete_consumer_groups([group], request_timeout=deadline.left())
+        try:
+            _wait(futures[group], deadline)
+        except KafkaException as error:
+            if error.args[0].code() != Code.GROUP_ID_NOT_FOUND:
+                raise
+
+
+def _wait(future: Future[Any], deadline: Deadline) -> Any:
+    return future.result(deadline.left() + _LATER)
+
+
+def _raise_hidden(partitions: Iterable[TopicPartition]) -> None:
+    """Raise the first error of a partition: the call as a whole succeeds even when every partition failed."""
+    for item in partitions:
+        if item.error is not None:
+            raise KafkaException(item.error)
+
+
+def _state(state: ConsumerGroupState) -> GroupState:
+    return _STATES.get(state, GroupState.UNKNOWN)
+
+
+def _position(topic: str, partition: int, offset: int, epoch: int | None) -> TopicPartition:
+    if epoch is None:
+        return TopicPartition(topic, partition, offset)
+    return TopicPartition(topic, partition, offset, leader_epoch=epoch)
+
+
+def _row(item: TopicPartition) -> Row:
+    return [item.topic, item.partition, item.offset, item.leader_epoch]
