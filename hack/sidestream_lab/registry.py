@@ -44,7 +44,15 @@ PROJECT_IMAGES = {
         ProjectImage(
             "operator", "Dockerfile", ("requirements/runtime.lock", "sdk/python/sidestream_sdk", "operator/sidestream")
         ),
-        ProjectImage("shop", "examples/shop/Dockerfile", ("examples/shop", "sdk/python/sidestream_sdk")),
+        ProjectImage(
+            "shop",
+            "examples/shop/Dockerfile",
+            (
+                "examples/shop/requirements.lock",
+                *(f"examples/shop/{service}" for service in ("storefront", "orders", "fulfilment", "inventory")),
+                "sdk/python/sidestream_sdk",
+            ),
+        ),
     )
 }
 

@@ -5,7 +5,7 @@ set -eu
 
 node_id=${POD_NAME##*-}
 nodes=kafka-nodes.kafka.svc.cluster.local
-config=/tmp/server.properties
+config=$(mktemp)
 
 # A single node must not wait for its own name to appear in the cluster's DNS.
 voters=0@localhost:9093

@@ -1,0 +1,106 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sidestream_lab import images, istio
+from sidestream_lab.paths import World
+
+VALUES = {World.OWN: "values-stock-envoy.yaml", World.USER: "values-istio-proxy.yaml"}
+
+
+def values(world: World) -> Any:
+    return yaml.safe_load((istio.FOLDER / VALUES[world]).read_text())
+
+
+def template() -> str:
+    return (istio.FOLDER / "stock-sidecar.yaml").read_text()
+
+
+def rendered() -> Any:
+    """The sidecar template for a pod with one container, as far as this needs no Go: actions become plain words."""
+    text = re.sub(r"\{\{- /\*.*?\*/\}\}", "", template(), flags=re.DOTALL)
+    text = re.sub(r"^ *\{\{-? (range|end).*\}\}\n", "", text, flags=re.MULTILINE)
+    text = text.replace("{{ toJSON .ObjectMeta.Labels }}", "{app: shop}")
+    text = re.sub(
+        r"\{\{ *\$?\.MeshConfig\.ProxyHttpPort *\}\}", str(values(World.OWN)["meshConfig"]["proxyHttpPort"]), text
+    )
+    return yaml.safe_load(re.sub(r"\{\{.*?\}\}", "word", text))
+
+
+def bootstrap() -> Any:
+    arguments = rendered()["spec"]["initContainers"][0]["args"]
+    return yaml.safe_load(arguments[arguments.index("--config-yaml") + 1])
+
+
+@pytest.mark.parametrize("world", World)
+def test_helm_is_given_the_labs_own_images(world: World) -> None:
+    arguments = [str(argument) for argument in istio.helm_arguments(world, ["CHART"])]
+    assert f"image={images.catalogue(world)['istiod'].reference}" in arguments
+    assert values(world)["global"]["hub"] == "sidestream-lab"
+    sidecar = images.catalogue(world)[values(world)["global"]["proxy"].get("image", "proxyv2")]
+    assert f"global.tag={sidecar.version}" in arguments
+
+
+@pytest.mark.parametrize("world", World)
+def test_helm_is_given_files_that_exist(world: World) -> None:
+    paths = [part for part in istio.helm_arguments(world, ["CHART"]) if isinstance(part, Path)]
+    assert paths
+    assert all(path.is_file() for path in paths)
+
+
+def test_only_a_stock_envoy_has_a_template_of_its_own() -> None:
+    assert not any("templates" in str(part) for part in istio.helm_arguments(World.USER, ["CHART"]))
+    assert "sidecarInjectorWebhook" not in values(World.USER)
+
+
+def test_the_default_template_is_the_one_that_helm_is_given() -> None:
+    (default,) = values(World.OWN)["sidecarInjectorWebhook"]["defaultTemplates"]
+    assert any(f"templates.{default}=" in str(part) for part in istio.helm_arguments(World.OWN, ["CHART"]))
+
+
+def test_probes_go_to_the_application_since_no_agent_would_answer_them() -> None:
+    assert values(World.OWN)["sidecarInjectorWebhook"]["rewriteAppHTTPProbe"] is False
+
+
+def test_a_stock_envoy_is_sent_nothing_that_only_istios_proxy_knows() -> None:
+    found = values(World.OWN)
+    assert found["telemetry"]["enabled"] is False
+    assert found["meshConfig"]["enableAutoMtls"] is False
+    off = ("PILOT_ENABLE_ALPN_FILTER", "PILOT_ENABLE_METADATA_EXCHANGE", "PILOT_ENABLE_AMBIENT")
+    assert [found["env"][name] for name in off] == ["false"] * 3
+
+
+def test_applications_are_sent_through_the_port_that_istiod_opens_on_the_proxy() -> None:
+    port = values(World.OWN)["meshConfig"]["proxyHttpPort"]
+    (container,) = rendered()["spec"]["containers"]
+    environment = {item["name"]: item["value"] for item in container["env"]}
+    assert environment["HTTP_PROXY"] == f"http://127.0.0.1:{port}"
+    assert str(bootstrap()["node"]["metadata"]["HTTP_PROXY_PORT"]) == str(port)
+
+
+def test_the_api_server_and_the_pod_itself_are_reached_directly() -> None:
+    (container,) = rendered()["spec"]["containers"]
+    direct = next(item["value"] for item in container["env"] if item["name"] == "NO_PROXY").split(",")
+    assert {"kubernetes.default.svc", "127.0.0.1", "localhost", "$(KUBERNETES_SERVICE_HOST)"} == set(direct)
+
+
+def test_every_container_of_the_application_is_told() -> None:
+    assert "{{- range .Spec.Containers }}\n  - name: {{ .Name }}" in template()
+
+
+def test_the_proxy_starts_before_the_application_and_outlives_it() -> None:
+    (sidecar,) = rendered()["spec"]["initContainers"]
+    assert sidecar["name"] == "istio-proxy"
+    assert sidecar["restartPolicy"] == "Always"
+    assert sidecar["startupProbe"]["httpGet"]["port"] == 15021
+
+
+def test_the_admin_interface_stays_inside_the_pod() -> None:
+    assert bootstrap()["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+
+
+def test_the_injection_probe_asks_for_a_sidecar_where_no_namespace_does() -> None:
+    assert istio.PROBE["metadata"]["labels"] == {"sidecar.istio.io/inject": "true"}
