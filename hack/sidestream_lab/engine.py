@@ -1,7 +1,7 @@
 """The Docker engine: which one the lab uses, and its own one's start and stop.
 
-The lab's own engine never meets another: its socket, data, pid file, bridge and control group have names of their own, and
-it writes no firewall rule at all (ports are published by its proxy process, and nothing in the lab needs a way out).
+The lab's own engine never meets another: its socket, data, pid file, bridge and control group have names of their own,
+and it writes no firewall rule at all: ports are published by its proxy process, and nothing in the lab needs a way out.
 """
 
 import json
@@ -103,6 +103,8 @@ def daemon_config(layout: Layout, *, wrap_runtime: bool) -> dict[str, object]:
         "ip6tables": False,
         "ip-forward": False,
         "ip-masq": False,
+        # kind's node asks for a name that no server here knows, and would wait 5 s for an answer.
+        "dns-opts": ["timeout:1", "attempts:1"],
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         "cgroup-parent": layout.cgroup,
         "log-opts": {"max-size": "10m", "max-file": "2"},

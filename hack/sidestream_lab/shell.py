@@ -161,6 +161,7 @@ class Toolbox:
         common = {
             "PATH": f"{self.layout.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "KUBECONFIG": str(self.layout.kubeconfig),
+            "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.layout.name,
         }
         match self.world:
             case World.USER:
