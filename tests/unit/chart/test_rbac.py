@@ -18,6 +18,9 @@ RESOURCES = {item for item in vars(port).values() if isinstance(item, Resource)}
 OWN_NAMESPACE = {port.SECRETS, port.LEASES}
 """Kinds that the operator touches in its own namespace only."""
 
+DISCOVERY = {("apiextensions.k8s.io", "customresourcedefinitions")}
+"""What Kopf reads by itself to learn which kinds there are."""
+
 
 def rights(objects: list[Object], kind: str, part: str) -> Rights:
     found: Rights = defaultdict(set)
@@ -45,7 +48,7 @@ def test_the_operator_may_touch_the_kinds_of_its_seam_and_no_other(render: Rende
     objects = render()
     cluster_wide = main_kinds(rights(objects, "ClusterRole", "operator"))
     own_namespace = main_kinds(rights(objects, "Role", "operator"))
-    assert cluster_wide == {(item.group, item.plural) for item in RESOURCES - OWN_NAMESPACE}
+    assert cluster_wide == {(item.group, item.plural) for item in RESOURCES - OWN_NAMESPACE} | DISCOVERY
     assert own_namespace == {(item.group, item.plural) for item in OWN_NAMESPACE}
 
 
