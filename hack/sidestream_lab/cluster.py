@@ -36,9 +36,10 @@ def is_ready(tools: Toolbox) -> bool:
 
 def delete(tools: Toolbox) -> None:
     """Remove the cluster with its network and kubeconfig, or what is left of them; the engine has to answer."""
-    layout = tools.layout
-    log = layout.log("cluster")
-    tools.kind("delete", "cluster", "--name", layout.name, "--kubeconfig", layout.kubeconfig, log=log)
+    layout, log = tools.layout, tools.layout.log("cluster")
+    label = f"label=io.x-k8s.kind.cluster={layout.name}"
+    if nodes := tools.docker("ps", "--all", "--quiet", "--filter", label).split():
+        tools.docker("rm", "--force", "--volumes", *nodes, log=log)
     if layout.name in tools.docker("network", "ls", "--format", "{{.Name}}").split():
         tools.docker("network", "rm", layout.name, log=log)
     layout.kubeconfig.unlink(missing_ok=True)
@@ -86,7 +87,11 @@ class _Cluster:
     name: str = "cluster"
     why: str = "a Kubernetes cluster of one node, by kind"
     seconds: float = 30
-    needs: Sequence[str] = ("engine", "build-kind", "node-image")
+
+    @property
+    def needs(self) -> Sequence[str]:
+        kubectl = "build-kubectl" if self.tools.world is World.USER else "build-kube"
+        return ("engine", "build-kind", kubectl, "node-image")
 
     def is_done(self) -> bool:
         return self._stamp().is_set() and is_ready(self.tools)

@@ -46,12 +46,11 @@ def decide(layout: Layout, environment: Mapping[str, str] = os.environ) -> World
     Raises:
         LabError: no engine can be had on this machine.
     """
-    if (world := recorded(layout)) is not None:
-        return world
+    if (world := recorded(layout)) is World.USER or leftovers.engine_processes(layout):
+        return world or World.OWN
     match environment.get(CHOICE, ""):
         case "":
-            own = leftovers.engine_processes(layout) or not _users_engine_reaches_images(layout)
-            return _possible(World.OWN if own else World.USER)
+            return _possible(World.USER if _users_engine_reaches_images(layout) else World.OWN)
         case World.USER | World.OWN as choice:
             return _possible(World(choice))
         case other:
@@ -62,6 +61,12 @@ def recorded(layout: Layout) -> World | None:
     """The world of the lab that is up, None when none is."""
     text = _read(_record(layout)).strip()
     return World(text) if text else None
+
+
+def record(layout: Layout, world: World) -> None:
+    """Remember the world of the lab that is coming up."""
+    _record(layout).parent.mkdir(parents=True, exist_ok=True)
+    _record(layout).write_text(world)
 
 
 def steps(tools: Toolbox) -> Sequence[Step]:
@@ -139,12 +144,10 @@ class _Running:
         return wanted and is_running(self.tools)
 
     def run(self) -> None:
-        layout = self.tools.layout
-        _record(layout).parent.mkdir(parents=True, exist_ok=True)
         if self.tools.world is World.USER:
             raise LabError("Your Docker engine does not answer", "Start it, and see that `docker info` works.")
         stop(self.tools)
-        _record(layout).write_text(self.tools.world)
+        record(self.tools.layout, self.tools.world)
         _start(self.tools)
 
 

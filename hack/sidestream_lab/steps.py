@@ -10,11 +10,12 @@ wait for:
 """
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from sidestream_lab.progress import Progress
@@ -99,38 +100,34 @@ class Stamp:
         self.file.write_text(self.digest)
 
 
-@dataclass
-class _Board:
-    """What the runner knows: which steps wait, run and are done."""
-
-    waiting: dict[str, Step]
-    done: set[str] = field(default_factory=set)
-    running: dict[Future[None], Step] = field(default_factory=dict)
-
-    def ready(self) -> list[Step]:
-        return [step for step in self.waiting.values() if self.done.issuperset(step.needs)]
-
-
 def run_steps(steps: Sequence[Step], progress: Progress) -> None:
     """Bring every step to done, each as soon as those that it needs are.
 
     The first failure stops the others and is raised.
     """
-    board = _Board({step.name: step for step in steps})
-    _refuse_impossible(board)
-    with ThreadPoolExecutor(max_workers=len(steps) or 1, thread_name_prefix="step") as pool:
+    _refuse_impossible(steps)
+    waiting = {step.name: step for step in steps}
+    done: set[str] = set()
+    ended: SimpleQueue[tuple[str, BaseException | None]] = SimpleQueue()
+
+    def work(step: Step) -> None:
         try:
-            while board.waiting or board.running:
-                for step in board.ready():
-                    del board.waiting[step.name]
-                    board.running[pool.submit(_bring_to_done, step, progress)] = step
-                finished, _ = wait(board.running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    board.done.add(board.running.pop(future).name)
-                    future.result()
-        except BaseException:
+            _bring_to_done(step, progress)
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, the thread that waits for it raises it
+            ended.put((step.name, failure))
+        else:
+            ended.put((step.name, None))
+
+    while len(done) < len(steps):
+        for step in [step for step in waiting.values() if done.issuperset(step.needs)]:
+            del waiting[step.name]
+            # A daemon, so that an interrupted lab need not wait for steps that wait for something themselves.
+            threading.Thread(target=work, args=(step,), name=step.name, daemon=True).start()
+        name, failure = ended.get()
+        if failure is not None:
             stop_all()
-            raise
+            raise failure
+        done.add(name)
 
 
 def _bring_to_done(step: Step, progress: Progress) -> None:
@@ -146,10 +143,10 @@ def _bring_to_done(step: Step, progress: Progress) -> None:
     progress.ended(step.name, time.monotonic() - begin)
 
 
-def _refuse_impossible(board: _Board) -> None:
+def _refuse_impossible(steps: Sequence[Step]) -> None:
     """A step that needs an unknown name or, in a ring, itself would wait for ever."""
     reached: set[str] = set()
-    while found := {step.name for step in board.waiting.values() if reached.issuperset(step.needs)} - reached:
+    while found := {step.name for step in steps if reached.issuperset(step.needs)} - reached:
         reached |= found
-    if stuck := sorted(board.waiting.keys() - reached):
+    if stuck := sorted({step.name for step in steps} - reached):
         raise ValueError(f"these steps can never start: {', '.join(stuck)}")
