@@ -6,9 +6,9 @@ the reconcilers, which read for themselves, and the resync finds what no event t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import kopf
 
@@ -53,8 +53,11 @@ class Wakeups:
     kafka: KafkaWakeups = field(default_factory=KafkaWakeups)
 
 
-Handler = Callable[[dict[str, Any], bool], None]
-"""Takes an object and whether it is gone."""
+class Handler(Protocol):
+    """What an event of one kind leads to."""
+
+    def __call__(self, obj: dict[str, Any], *, gone: bool) -> None:
+        """Wake what depends on `obj`, which is its last known state when it is gone."""
 
 
 def register(registry: kopf.OperatorRegistry, queues: Queues, wakeups: Wakeups) -> None:
@@ -89,37 +92,37 @@ def settings() -> kopf.OperatorSettings:
 def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
     sandbox, routing, kafka = wakeups.sandbox, wakeups.routing, wakeups.kafka
 
-    def on_sandbox(obj: dict[str, Any], gone: bool) -> None:
+    def on_sandbox(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_sandbox(obj, gone=gone))
         _wake(queues.services, routing.of_sandbox(obj, gone=gone))
 
-    def on_deployment(obj: dict[str, Any], gone: bool) -> None:
+    def on_deployment(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_deployment(obj, gone=gone))
         _wake(queues.services, routing.of_deployment(obj))
         _wake(queues.kafka_consumers, kafka.consumers_of_deployment(obj, gone=gone))
 
-    def on_service(obj: dict[str, Any], gone: bool) -> None:
+    def on_service(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_namespace(obj))
         _wake(queues.services, routing.of_service(obj, gone=gone))
 
-    def on_pod(obj: dict[str, Any], _gone: bool) -> None:
+    def on_pod(obj: dict[str, Any], *, gone: bool) -> None:  # noqa: ARG001 - gone or not, it is news
         _wake(queues.sandboxes, sandbox.of_owned(obj))
         _wake(queues.kafka_routes, kafka.routes_of_pod(obj))
 
-    def on_virtual_service(obj: dict[str, Any], _gone: bool) -> None:
-        _wake(queues.services, routing.of_virtual_service(obj))
+    def on_virtual_service(obj: dict[str, Any], *, gone: bool) -> None:
+        _wake(queues.services, routing.of_virtual_service(obj, gone=gone))
 
-    def on_kafka_route(obj: dict[str, Any], gone: bool) -> None:
+    def on_kafka_route(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.kafka_routes, kafka.of_route(obj, gone=gone))
         _wake(queues.kafka_consumers, kafka.consumers_of_route(obj))
         _wake(queues.sandboxes, sandbox.of_owned(obj))
 
-    def on_kafka_consumer(obj: dict[str, Any], gone: bool) -> None:
+    def on_kafka_consumer(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.kafka_consumers, kafka.of_consumer(obj, gone=gone))
         _wake(queues.kafka_routes, kafka.routes_of_consumer(obj))
         _wake(queues.sandboxes, sandbox.of_consumer(obj))
 
-    def on_kafka_cluster(obj: dict[str, Any], gone: bool) -> None:
+    def on_kafka_cluster(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.kafka_clusters, kafka.of_cluster(obj, gone=gone))
         _wake(queues.kafka_routes, kafka.routes_of_cluster(obj))
         _wake(queues.kafka_consumers, kafka.consumers_of_cluster(obj))
@@ -139,7 +142,7 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
 
 def _subscribe(registry: kopf.OperatorRegistry, resource: Resource, handler: Handler) -> None:
     def on_event(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - Kopf passes it by this name
-        handler(dict(body), type == "DELETED")
+        handler(dict(body), gone=type == "DELETED")
 
     kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(on_event)
 

@@ -1,0 +1,136 @@
+"""Wires the operator together and runs it: probes first, then leadership, then Kopf and the reconcilers."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import kopf
+import structlog
+
+from sidestream import handlers
+from sidestream.config import OperatorSettings
+from sidestream.handlers import Queue, Queues, Wakeups
+from sidestream.kafka.clusters import KafkaClusters
+from sidestream.kafka.reconcile_cluster import KafkaClusterReconciler
+from sidestream.kafka.reconcile_consumer import KafkaConsumerReconciler
+from sidestream.kafka.reconcile_route import KafkaRouteReconciler
+from sidestream.kube.client import connect
+from sidestream.kube.events import EventRecorder
+from sidestream.kube.leases import KubeLeaseStore
+from sidestream.kube.port import KubeApi
+from sidestream.routing.proof import HttpProber
+from sidestream.routing.reconcile import RoutingConfig, RoutingReconciler
+from sidestream.runtime.clock import Clock, SystemClock
+from sidestream.runtime.leader import Elector, LeadershipLostError
+from sidestream.runtime.probes import Check, serve_probes
+from sidestream.runtime.queue import WorkQueue
+from sidestream.runtime.reconcile import ObjectKey, Reconciler, run_reconciler
+from sidestream.sandbox.reconcile import SandboxReconciler
+
+LEASE_NAME: Final = "sidestream-operator"
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_operator(settings: OperatorSettings) -> int:
+    """Run until told to stop; returns the exit code: 0 when told, 1 when leadership was lost.
+
+    Leadership that is lost ends the process, since what is under way cannot be known to have stopped otherwise; the
+    Deployment starts it anew as a standby.
+    """
+    clock = SystemClock()
+    async with connect() as api, serve_probes(settings.http_port, live=_liveness(), ready={}):
+        elector = Elector(KubeLeaseStore(api, settings.namespace, LEASE_NAME), clock, settings.identity)
+        election = asyncio.ensure_future(elector.run(lambda: _lead(api, clock, settings)))
+        _cancel_on_signals(election)
+        try:
+            await election
+        except asyncio.CancelledError:
+            _log.info("stopped")
+        except LeadershipLostError as error:
+            _log.error("leadership lost, ending the process", error=str(error))
+            return 1
+    return 0
+
+
+async def _lead(api: KubeApi, clock: Clock, settings: OperatorSettings) -> None:
+    """All that only the leader does; ends by cancellation or when Kopf stops on a signal."""
+    async with _reconcilers(api, clock, settings) as pairs, asyncio.TaskGroup() as group:
+        queues = pairs.queues()
+        wakeups = Wakeups()
+        registry = kopf.OperatorRegistry()
+        handlers.register(registry, queues, wakeups)
+        kopf.on.login(registry=registry, id="login")(_log_in)
+        work = [
+            group.create_task(run_reconciler(queue, reconciler, clock, workers=settings.workers))
+            for queue, reconciler in pairs.all()
+        ]
+        work.append(group.create_task(_resync_forever(clock, settings.resync_seconds, queues, wakeups)))
+        await kopf.operator(registry=registry, settings=handlers.settings(), clusterwide=True, standalone=True)
+        for task in work:
+            task.cancel()
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Each reconciler with the queue that feeds it."""
+
+    sandboxes: tuple[Queue, Reconciler]
+    services: tuple[Queue, Reconciler]
+    kafka_routes: tuple[Queue, Reconciler]
+    kafka_consumers: tuple[Queue, Reconciler]
+    kafka_clusters: tuple[Queue, Reconciler]
+
+    def all(self) -> tuple[tuple[Queue, Reconciler], ...]:
+        return (self.sandboxes, self.services, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
+
+    def queues(self) -> Queues:
+        return Queues(*(queue for queue, _ in self.all()))
+
+
+@asynccontextmanager
+async def _reconcilers(api: KubeApi, clock: Clock, settings: OperatorSettings) -> AsyncIterator[_Pairs]:
+    events = EventRecorder(api, clock, instance=settings.identity)
+    prober = HttpProber(settings.prober_url) if settings.prober_url else None
+    routing = RoutingConfig(header=settings.header, prober_namespace=settings.namespace)
+
+    def fed(reconciler: Reconciler) -> tuple[Queue, Reconciler]:
+        return WorkQueue[ObjectKey](reconciler.name, clock), reconciler
+
+    async with KafkaClusters(api, settings.namespace) as clusters:
+        yield _Pairs(
+            sandboxes=fed(SandboxReconciler(api, events, clock)),
+            services=fed(RoutingReconciler(api, events, clock, routing, prober)),
+            kafka_routes=fed(KafkaRouteReconciler(api, events, clock, clusters)),
+            kafka_consumers=fed(KafkaConsumerReconciler(api, events, clock, clusters)),
+            kafka_clusters=fed(KafkaClusterReconciler(api, events, clock, clusters)),
+        )
+
+
+async def _resync_forever(clock: Clock, seconds: float, queues: Queues, wakeups: Wakeups) -> None:
+    """Look at everything again now and then: Kopf makes up no event for what vanished while its watch was broken."""
+    while True:
+        await clock.sleep(seconds)
+        handlers.resync(queues, wakeups)
+
+
+def _log_in(**kwargs: object) -> kopf.ConnectionInfo | None:
+    """Kopf's own connection: the Pod's ServiceAccount, else KUBECONFIG."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+def _liveness() -> Mapping[str, Check]:
+    """A loop that is blocked does not answer at all, which is the check."""
+    return {}
+
+
+def _cancel_on_signals(task: asyncio.Future[None]) -> None:
+    """Stop a standby, too: Kopf takes the signals over only once it runs."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)

@@ -1,0 +1,32 @@
+"""`sidestream mapping`: tell consumers whose records are whose."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sidestream.cli.options import (
+    BaggageKeyOption,
+    HeaderModeOption,
+    HeaderNameOption,
+    HttpPortOption,
+    LogFormatOption,
+    LogLevelOption,
+)
+from sidestream.config import HeaderMode, HeaderSettings, LogFormat
+from sidestream.mapping.service import MappingSettings, serve
+from sidestream.runtime.logging import configure_logging
+
+
+def run(
+    *,
+    header_mode: HeaderModeOption = HeaderMode.BAGGAGE,
+    baggage_key: BaggageKeyOption = "tenant",
+    header_name: HeaderNameOption = "x-tenant-id",
+    http_port: HttpPortOption = 8080,
+    log_format: LogFormatOption = LogFormat.JSON,
+    log_level: LogLevelOption = "info",
+) -> None:
+    """Serve the mapping of every consumer; any number of replicas, none of which keeps anything."""
+    configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
+    header = HeaderSettings(mode=header_mode, baggage_key=baggage_key, name=header_name)
+    asyncio.run(serve(MappingSettings(header=header, http_port=http_port)))
