@@ -15,7 +15,7 @@ from typing import Any, Final
 import aiohttp
 from kubernetes.aio import client, config
 
-from sidestream.errors import KubeError
+from sidestream.errors import KubeError, TransientError
 from sidestream.kube.errors import error_of_answer, error_of_failure
 from sidestream.kube.port import Object, Resource
 from sidestream.runtime import metrics
@@ -72,8 +72,12 @@ class Transport:
         """
         patience = aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=_CONNECT_SECONDS)
         async with self._answer(call, patience) as answer:
-            found: Object = json.loads(await answer.read())
-            return found
+            text = await answer.read()
+        try:
+            found: Object = json.loads(text)
+        except ValueError as error:
+            raise TransientError(f"the answer to {call.attempt} is no JSON; is a proxy in the way?") from error
+        return found
 
     async def stream(self, call: Call) -> AsyncIterator[Object]:
         """The JSON objects of an answer that has one per line and stays open.
