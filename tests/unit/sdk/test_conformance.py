@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sidestream_sdk.baggage import HeaderRules, HeaderValue, Reading, tenant_reader
 from sidestream_sdk.ownership import Mapping, rule_of, takes, why_not_join
 
@@ -28,7 +29,8 @@ def to_value(raw: Any) -> HeaderValue:
             return bytes.fromhex(digits)
         case {"repeat": str(text), "times": int(times), "then": str(then)}:
             return (text * times + then).encode()
-    raise AssertionError(f"unknown form of a header's value: {raw!r}")
+        case _:
+            raise AssertionError(f"unknown form of a header's value: {raw!r}")
 
 
 @pytest.mark.parametrize("case", cases("baggage.json"))

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from http.client import IncompleteRead
+from typing import Any
+
+import pytest
+
+from builders import FakeClock
+from fakes.mapping_server import MappingServer, change_json, mapping_json, mapping_server
+from sidestream_sdk.identity import Identity
+from sidestream_sdk.mapping import RETRY_SECONDS, Answer, MappingClient
+from sidestream_sdk.ownership import Mapping
+
+BASELINE = Identity("http://mapping", "shop/fulfilment")
+FORK = Identity("http://mapping", "shop/fulfilment", "alice")
+UNKNOWN = Answer(404, body=b'{"reason": "UnknownConsumer", "message": "No KafkaConsumer names it."}')
+
+
+class Script:
+    """Answers in the order given; the last one again and again."""
+
+    def __init__(self, *answers: Answer | Exception) -> None:
+        self.answers = list(answers)
+        self.etags: list[str] = []
+
+    def __call__(self, url: str, *, etag: str, timeout: float) -> Answer:
+        assert url == "http://mapping/v1/consumers/shop/fulfilment"
+        assert timeout > 0
+        self.etags.append(etag)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def ok(*changes: dict[str, Any], etag: str = '"1"', poll_interval: float = 10) -> Answer:
+    return Answer(200, etag, json.dumps(mapping_json(*changes, poll_interval=poll_interval)).encode())
+
+
+def client(script: Script, identity: Identity = BASELINE, clock: FakeClock | None = None) -> MappingClient:
+    return MappingClient(identity, fetch=script, monotonic=(clock or FakeClock()).monotonic)
+
+
+def phase(mapping: Mapping | None) -> str:
+    assert mapping is not None
+    return mapping.topics["orders.created"].changes[0].phase
+
+
+def test_a_mapping_is_read_and_asked_for_twice_an_interval() -> None:
+    script = Script(ok(change_json(), poll_interval=10))
+    reader = client(script)
+
+    assert reader.mapping is None
+    assert reader.poll() == 5.0
+    assert phase(reader.mapping) == "Active"
+
+
+def test_an_unchanged_mapping_costs_no_body() -> None:
+    script = Script(ok(etag='"7"'), Answer(304))
+    clock = FakeClock()
+    reader = client(script, clock=clock)
+
+    reader.poll()
+    first = reader.mapping
+    clock.move(5)
+    assert reader.age() == 5
+    reader.poll()
+
+    assert script.etags == ["", '"7"']
+    assert reader.mapping is first
+    assert reader.age() == 0
+
+
+FAILURES = [
+    pytest.param(OSError("Connection refused"), id="nothing listens"),
+    pytest.param(TimeoutError("timed out"), id="no answer"),
+    pytest.param(IncompleteRead(b""), id="cut off"),
+    pytest.param(Answer(503), id="not ready"),
+    pytest.param(Answer(401), id="not authorized"),
+    pytest.param(Answer(404, body=b'{"detail": "Not Found"}'), id="somebody else's 404"),
+    pytest.param(Answer(404, body=b"<html>"), id="a proxy's 404"),
+    pytest.param(Answer(200, body=b"<html>"), id="a page"),
+    pytest.param(Answer(200, body=b"\xff\xfe"), id="bytes"),
+    pytest.param(Answer(200, body=b"null"), id="null"),
+    pytest.param(Answer(200, body=b"[" * 100_000), id="a tower of brackets"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_while_the_service_fails_the_last_mapping_stays(
+    failure: Answer | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = Script(ok(change_json()), failure, failure, failure, ok(change_json(phase="Draining"), etag='"2"'))
+    clock = FakeClock()
+    reader = client(script, clock=clock)
+    reader.poll()
+    caplog.set_level(logging.INFO, "sidestream_sdk")
+
+    for _ in range(3):
+        clock.move(1)
+        assert reader.poll() <= RETRY_SECONDS
+        assert phase(reader.mapping) == "Active"
+    assert reader.age() == 3
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "one line for one change of state"
+    assert "records are taken by the last mapping" in caplog.text
+
+    reader.poll()
+    assert phase(reader.mapping) == "Draining"
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_before_the_first_mapping_nothing_is_guessed(
+    failure: Answer | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = client(Script(failure))
+
+    assert reader.poll() == RETRY_SECONDS
+    assert reader.mapping is None
+    assert reader.age() is None
+    assert not reader.wait_until_loaded(timeout=0)
+    assert "no record is taken before the first mapping" in caplog.text
+
+
+def test_a_baseline_that_no_kafka_consumer_names_takes_every_record(caplog: pytest.LogCaptureFixture) -> None:
+    reader = client(Script(ok(change_json()), UNKNOWN, ok(change_json())))
+    reader.poll()
+
+    assert reader.poll() == RETRY_SECONDS
+    assert reader.mapping == Mapping("shop/fulfilment")
+    assert "No KafkaConsumer names it; every record is taken." in caplog.text
+
+    reader.poll()
+    assert phase(reader.mapping) == "Active"
+
+
+def test_a_fork_that_no_kafka_consumer_names_waits() -> None:
+    reader = client(Script(UNKNOWN), FORK)
+
+    reader.poll()
+
+    assert reader.mapping is None
+
+
+def test_a_fork_ignores_a_mapping_that_does_not_list_it() -> None:
+    script = Script(ok(etag='"1"'), ok(change_json(), etag='"2"'), ok(etag='"1"'), Answer(304))
+    clock = FakeClock()
+    reader = client(script, FORK, clock)
+
+    reader.poll()
+    assert reader.mapping is None
+    reader.poll()
+    assert phase(reader.mapping) == "Active"
+    clock.move(1)
+    reader.poll()
+    assert phase(reader.mapping) == "Active", "a replica that lags behind made the fork give up its records"
+    assert reader.age() == 1
+    reader.poll()
+    assert script.etags == ["", "", '"2"', '"2"']
+    assert reader.age() == 0
+
+
+@pytest.fixture
+def server() -> Iterator[MappingServer]:
+    with mapping_server() as running:
+        yield running
+
+
+@pytest.fixture
+def started(server: MappingServer) -> Iterator[Callable[[str | None], MappingClient]]:
+    clients: list[MappingClient] = []
+
+    def start(sandbox: str | None) -> MappingClient:
+        reader = MappingClient(Identity(server.url, "shop/fulfilment", sandbox))
+        reader.start()
+        reader.start()
+        clients.append(reader)
+        return reader
+
+    yield start
+    for reader in clients:
+        reader.close()
+
+
+def test_over_http_changes_arrive_by_themselves(
+    server: MappingServer, started: Callable[[str | None], MappingClient]
+) -> None:
+    server.publish(mapping_json(change_json(phase="Preparing")))
+    reader = started(None)
+
+    assert reader.wait_until_loaded(timeout=10)
+    assert phase(reader.mapping) == "Preparing"
+    server.wait_for_requests(2)
+    assert server.requests[-1][2] == 304
+
+    server.publish(mapping_json(change_json(phase="Active")))
+    assert reader.wait_for(lambda mapping: phase(mapping) == "Active", timeout=10) is not None
+
+
+def test_over_http_errors_are_answers(server: MappingServer, started: Callable[[str | None], MappingClient]) -> None:
+    server.answer(404, UNKNOWN.body)
+    reader = started(None)
+
+    assert reader.wait_for(lambda mapping: not mapping.topics, timeout=10) is not None
+
+
+def test_a_waiting_thread_is_let_go_when_the_client_closes(
+    server: MappingServer, started: Callable[[str | None], MappingClient]
+) -> None:
+    server.answer(503)
+    reader = started(None)
+    server.wait_for_requests(1)
+
+    reader.close()
+
+    assert reader.wait_until_loaded(timeout=None) is False
+
+
+def test_the_proxy_of_the_environment_is_not_used(
+    server: MappingServer, started: Callable[[str | None], MappingClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server.publish(mapping_json())
+
+    assert started(None).wait_until_loaded(timeout=10)
