@@ -54,14 +54,16 @@ def test_the_operator_may_touch_the_kinds_of_its_seam_and_no_other(render: Rende
 
 def test_the_operator_only_reads_what_users_own(render: Render) -> None:
     found = rights(render(), "ClusterRole", "operator")
-    for item in (port.PODS, port.NAMESPACES, port.KAFKA_CLUSTERS, port.KAFKA_CONSUMERS):
+    for item in (port.PODS, port.KAFKA_CLUSTERS, port.KAFKA_CONSUMERS):
         assert found[item.group, item.plural] == READ, item.kind
+    assert found["", "namespaces"] == {"list"}
 
 
 def test_the_operator_makes_and_removes_what_it_owns(render: Render) -> None:
     found = rights(render(), "ClusterRole", "operator")
     for item in (port.DEPLOYMENTS, port.SERVICES, port.VIRTUAL_SERVICES, port.KAFKA_ROUTES):
         assert found[item.group, item.plural] == READ | WRITE, item.kind
+    assert found["apps", "controllerrevisions"] == {"get", "list", *WRITE}
 
 
 def test_the_operator_never_makes_sandboxes(render: Render) -> None:
