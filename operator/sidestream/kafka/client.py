@@ -81,13 +81,14 @@ class WorkerAdmin:
         )
         return Group(name, GroupState(found["state"]), members)
 
-    async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
+    async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
         """See `KafkaAdmin.committed`."""
-        if not partitions:
+        if partitions is not None and not partitions:
             return {}
-        needs = f"Describe on group {group} and on {_topics(item.topic for item in partitions)}"
-        deed = Deed(f"read the offsets of consumer group {group}", needs, group)
-        rows = await self._caller.call("committed", {"group": group, "partitions": _rows(partitions)}, deed)
+        topics = _topics(item.topic for item in partitions) if partitions else "its topics"
+        deed = Deed(f"read the offsets of consumer group {group}", f"Describe on group {group} and on {topics}", group)
+        asked = None if partitions is None else _rows(partitions)
+        rows = await self._caller.call("committed", {"group": group, "partitions": asked}, deed)
         return {TopicPartition(topic, number): Position(offset, epoch) for topic, number, offset, epoch in rows}
 
     async def earliest(self, partitions: Collection[TopicPartition]) -> Offsets:

@@ -113,8 +113,8 @@ class KafkaAdmin(Protocol):
         """The group, in state ABSENT when there is none."""
         ...
 
-    async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
-        """What the group has committed; a partition without a commit is left out. Offsets of open transactions wait."""
+    async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
+        """What the group has committed on these partitions (None: on all); one without a commit is left out."""
         ...
 
     async def earliest(self, partitions: Collection[TopicPartition]) -> Offsets:

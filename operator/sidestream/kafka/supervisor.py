@@ -88,6 +88,7 @@ class Supervisor:
         if worker is not None:
             await worker.stop()
         metrics.WORKER_UP.labels(self._endpoint.name).set(0)
+        metrics.WORKER_UP.remove(self._endpoint.name)
 
     async def call(self, verb: str, args: Mapping[str, Any], deed: Deed) -> Any:
         """Run a verb in the worker.

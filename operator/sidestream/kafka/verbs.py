@@ -158,11 +158,12 @@ class Verbs:
                 return None
             raise
 
-    def _committed(self, group: str, partitions: list[Row], *, deadline: Deadline) -> Any:
+    def _committed(self, group: str, partitions: list[Row] | None, *, deadline: Deadline) -> Any:
         # The library crashes on reading offsets while a coordinator moves, but not on describing the group: that
         # call fails decently, so it goes first.
         self._describe(group, deadline)
-        question = ConsumerGroupTopicPartitions(group, [TopicPartition(*row) for row in partitions])
+        asked = None if partitions is None else [TopicPartition(*row) for row in partitions]
+        question = ConsumerGroupTopicPartitions(group, asked)
         futures = self._admin.list_consumer_group_offsets(
             [question], require_stable=True, request_timeout=deadline.left()
         )

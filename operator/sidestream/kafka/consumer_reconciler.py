@@ -1,0 +1,101 @@
+"""Reconciles a KafkaConsumer: checks what it names and shows the baseline's group. It changes nothing in Kafka."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, merge_conditions
+from sidestream.api.kafka import KafkaConsumer, KafkaRoute, Phase
+from sidestream.api.times import format_time
+from sidestream.errors import InvalidInputError
+from sidestream.kafka.clusters import KafkaClusters
+from sidestream.kafka.port import Group
+from sidestream.kafka.problems import BROKEN_SECONDS, KAFKA_PROBLEMS, Patience, problem
+from sidestream.kafka.statuses import write_status
+from sidestream.kafka.steps import RECHECK_SECONDS
+from sidestream.kube.port import DEPLOYMENTS, KAFKA_CONSUMERS, KAFKA_ROUTES, KubeApi
+from sidestream.runtime.clock import Clock
+from sidestream.runtime.reconcile import ObjectKey, Outcome
+
+_TAKING: Final = (Phase.PREPARING, Phase.ACTIVE, Phase.DRAINING)
+"""Phases in which a KafkaRoute takes records of the baseline's topics."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    group: Group
+    partitions: int
+
+
+class KafkaConsumerReconciler:
+    """Fills the status of one KafkaConsumer."""
+
+    name = "kafkaconsumer"
+
+    def __init__(self, api: KubeApi, clock: Clock, clusters: KafkaClusters) -> None:
+        self._api = api
+        self._clock = clock
+        self._clusters = clusters
+        self._patience = Patience(clock)
+
+    async def reconcile(self, key: ObjectKey) -> Outcome:
+        """Look and write what changed."""
+        live = await self._api.get(KAFKA_CONSUMERS, key.namespace, key.name)
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            self._patience.over(key)
+            return Outcome()
+        consumer = KafkaConsumer.from_json(live)
+        started = self._clock.monotonic()
+        status = consumer.status.model_copy(update={"tenants": await self._tenants(consumer)})
+        look_after = RECHECK_SECONDS
+        try:
+            seen = await self._look(consumer)
+        except KAFKA_PROBLEMS as error:
+            wait = self._patience.wait_for(key, error, started)
+            if wait is not None:
+                return Outcome(wait)
+            found = problem(error)
+            accepted = _accepted(found.status, found.reason, found.message)
+            look_after = BROKEN_SECONDS
+        else:
+            self._patience.over(key)
+            accepted = _accepted("True", Reason.ACCEPTED, f"Its group is {consumer.spec.group}")
+            status = status.model_copy(
+                update={
+                    "group_state": str(seen.group.state),
+                    "members": len(seen.group.members),
+                    "partitions": seen.partitions,
+                }
+            )
+        generation = consumer.metadata.generation
+        now = format_time(self._clock.now())
+        conditions = merge_conditions(consumer.status.conditions, [accepted], generation=generation, now=now)
+        status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
+        return Outcome(look_after, await write_status(self._api, KAFKA_CONSUMERS, live, status))
+
+    async def _look(self, consumer: KafkaConsumer) -> _Seen:
+        """The baseline's group and partitions; raises what stands in the way, the nearest to the user first."""
+        spec, namespace = consumer.spec, consumer.metadata.namespace
+        if await self._api.get(DEPLOYMENTS, namespace, spec.deployment) is None:
+            raise InvalidInputError(
+                Reason.DEPLOYMENT_NOT_FOUND, f"Deployment {spec.deployment} does not exist in namespace {namespace}"
+            )
+        admin = await self._clusters.admin(spec.cluster)
+        topics = await admin.topics(spec.topics)
+        missing = sorted(name for name, topic in topics.items() if topic is None)
+        if missing:
+            raise InvalidInputError(
+                Reason.TOPIC_NOT_FOUND, f"Topic {missing[0]} does not exist on KafkaCluster {spec.cluster}"
+            )
+        group = await admin.group(spec.group)
+        return _Seen(group, sum(topic.partitions for topic in topics.values() if topic is not None))
+
+    async def _tenants(self, consumer: KafkaConsumer) -> int:
+        routes = [KafkaRoute.from_json(raw) for raw in await self._api.list(KAFKA_ROUTES, consumer.metadata.namespace)]
+        own = (route for route in routes if route.spec.consumer == consumer.metadata.name)
+        return sum(route.status.phase in _TAKING for route in own)
+
+
+def _accepted(status: Status, reason: Reason, message: str) -> Condition:
+    return condition(ConditionType.ACCEPTED, status, reason, message)

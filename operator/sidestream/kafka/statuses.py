@@ -1,0 +1,17 @@
+"""Writes of status as the field manager of the Kafka domain."""
+
+from __future__ import annotations
+
+from sidestream.api.base import Model
+from sidestream.api.labels import MANAGER_KAFKA
+from sidestream.kube.apply import ensure_status
+from sidestream.kube.port import KubeApi, Object, Resource
+
+
+async def write_status(api: KubeApi, resource: Resource, live: Object, status: Model) -> bool:
+    """Write `status` unless the object has it already; returns whether it was written."""
+    desired = status.to_json()
+    if live.get("status") == desired:
+        # the usual case, told apart without a look at the owners of a thousand partitions' fields
+        return False
+    return await ensure_status(api, resource, live, desired, MANAGER_KAFKA)

@@ -1,0 +1,155 @@
+"""The vocabulary of the hand-off: what was observed, and what one step of it says is to be recorded and done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
+from sidestream.api.kafka import GroupStatus, KafkaRoute, KafkaRouteStatus, Phase
+from sidestream.api.times import format_micro_time, parse_duration, parse_time
+from sidestream.kafka.port import Group, Offsets, Positions, Topic
+
+RECHECK_SECONDS: Final = 30.0
+"""How often a route that is well is looked at without an event: offsets expire and topics are made anew in silence."""
+
+REFUSED_SECONDS: Final = 5.0
+"""How soon we look again for what only a user can mend outside of Kubernetes, such as a missing topic."""
+
+_FASTEST: Final = 0.3
+_SLOWEST: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a step decides on, besides the KafkaRoute itself. `observe` says which fields it fills in which phase.
+
+    `own` and `baseline` are committed offsets of the fork's and of the baseline's group. `taken` names the
+    KafkaConsumer of each baseline group, `pods` the fork's pods that are not over, `strays` those of them that joined
+    the baseline's group.
+    """
+
+    cluster_id: str
+    group: Group
+    topics: Mapping[str, Topic | None] = field(default_factory=dict)
+    own: Positions = field(default_factory=dict)
+    baseline: Positions = field(default_factory=dict)
+    earliest: Offsets = field(default_factory=dict)
+    latest: Offsets = field(default_factory=dict)
+    taken: Mapping[str, str] = field(default_factory=dict)
+    pods: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Commit these offsets for a group, making it when it is missing."""
+
+    group: str
+    positions: Positions
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete a group."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """Take our finalizer off the KafkaRoute: nothing of it is left outside."""
+
+
+Effect = Place | Delete | Release
+
+
+class NewsReason(StrEnum):
+    """Reasons of Events about a hand-off."""
+
+    GROUP_CREATED = "GroupCreated"
+    GROUP_RECREATED = "GroupRecreated"
+    GROUP_DELETED = "GroupDeleted"
+    GROUP_LEFT_BEHIND = "GroupLeftBehind"
+    TOPIC_RECREATED = "TopicRecreated"
+    HANDED_OVER = "HandedOver"
+    DRAINED = "Drained"
+    DRAIN_TIMED_OUT = "DrainTimedOut"
+
+
+@dataclass(frozen=True)
+class News:
+    """An Event for users, in the past tense."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: first `status` and `ready` are recorded, then `effect` is done, then `news` are told.
+
+    `look_after`: seconds until the next look; 0 goes on at once. Once an effect is done the next look is at once too.
+    """
+
+    status: KafkaRouteStatus
+    ready: Condition
+    effect: Effect | None = None
+    news: tuple[News, ...] = ()
+    look_after: float = RECHECK_SECONDS
+
+
+def ready(status: Status, reason: Reason, message: str) -> Condition:
+    """The one condition of a KafkaRoute."""
+    return condition(ConditionType.READY, status, reason, message)
+
+
+def moved(route: KafkaRoute, phase: Phase, now: datetime, **changes: Any) -> KafkaRouteStatus:
+    """The status in another phase, which begins now."""
+    return route.status.model_copy(update={"phase": phase, "phase_since": format_micro_time(now), **changes})
+
+
+def seen(status: KafkaRouteStatus, group: Group) -> KafkaRouteStatus:
+    """The status with the recorded group as it is now."""
+    if status.group is None:
+        return status
+    return status.model_copy(update={"group": recorded(status.group, group)})
+
+
+def recorded(old: GroupStatus, group: Group) -> GroupStatus:
+    """A group's record with its state and members as they are now."""
+    return old.model_copy(update={"state": str(group.state), "members": len(group.members)})
+
+
+def in_phase_for(route: KafkaRoute, now: datetime) -> float:
+    """Seconds since the phase began."""
+    since = route.status.phase_since
+    return (now - parse_time(since)).total_seconds() if since else 0.0
+
+
+def not_ready_for(route: KafkaRoute, now: datetime) -> float:
+    """Seconds since Ready was last True, or the phase began if that is later."""
+    last = find_condition(route.status.conditions, ConditionType.READY)
+    if last is None or last.status == "True" or not last.last_transition_time:
+        return 0.0
+    return min(in_phase_for(route, now), (now - parse_time(last.last_transition_time)).total_seconds())
+
+
+def poll_seconds(route: KafkaRoute) -> float:
+    """How long every consumer may take to read a new mapping."""
+    return parse_duration(route.spec.poll_interval).total_seconds()
+
+
+def pace(waited: float) -> float:
+    """Seconds until the next look at something that we have waited for so long: quick at first, then slower."""
+    return min(max(waited / 20.0, _FASTEST), _SLOWEST)
+
+
+def tenants(route: KafkaRoute) -> str:
+    """The route's tenants for messages: `tenant alice`."""
+    keys = sorted(route.spec.keys)
+    return f"tenant {keys[0]}" if len(keys) == 1 else f"tenants {', '.join(keys)}"
