@@ -6,6 +6,7 @@ from typing import Any
 
 from sidestream.api import labels
 from sidestream.kube.port import (
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     KAFKA_CLUSTERS,
     KAFKA_CONSUMERS,
@@ -26,8 +27,9 @@ MAPPING_URL = f"http://sidestream-mapping.{NAMESPACE}.svc.cluster.local:8080"
 ROLLOUT_SECONDS = 120.0
 SETTLE_SECONDS = 60.0
 DELETION_SECONDS = 120.0
-MADE: tuple[Resource, ...] = (DEPLOYMENTS, SERVICES, KAFKA_ROUTES, VIRTUAL_SERVICES, PODS)
-"""Every kind of object that Sidestream makes for a Sandbox, and pods, which its forks make."""
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
+MADE = (DEPLOYMENTS, SERVICES, KAFKA_ROUTES, VIRTUAL_SERVICES, CONTROLLER_REVISIONS, REPLICA_SETS, PODS)
+"""Every kind of object that Sidestream makes for a Sandbox, and those that its forks make."""
 
 WEB_SERVER = ["python", "-m", "http.server", "8080"]
 CONSUMER = [
