@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import structlog
 
@@ -56,6 +56,14 @@ class KafkaClusters:
         self._entries: dict[str, _Entry] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    async def __aenter__(self) -> Self:
+        """Nothing is connected before it is needed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End all workers."""
+        await asyncio.gather(*(self._drop(name) for name in tuple(self._entries)))
+
     async def admin(self, name: str, *, last_good: bool = False) -> KafkaAdmin:
         """The connection to a KafkaCluster.
 
@@ -90,10 +98,6 @@ class KafkaClusters:
                     self._entries[name].fault = fault
                 raise
             return await self._connected(cluster, config)
-
-    async def aclose(self) -> None:
-        """End all workers."""
-        await asyncio.gather(*(self._drop(name) for name in tuple(self._entries)))
 
     async def _connected(self, cluster: KafkaCluster, config: ClientConfig) -> KafkaAdmin:
         name = cluster.metadata.name

@@ -56,9 +56,8 @@ class KafkaWakeups:
         if gone:
             self._routes.pop(key, None)
         else:
-            self._routes[key] = _Route(
-                *(spec.get(name, "") for name in ("cluster", "consumer", "sandbox", "deployment"))
-            )
+            cluster, consumer = spec.get("cluster", ""), spec.get("consumer", "")
+            self._routes[key] = _Route(cluster, consumer, spec.get("sandbox", ""), spec.get("deployment", ""))
         return {key}
 
     def of_consumer(self, obj: Object, *, gone: bool) -> Keys:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidestream.api.conditions import Condition, ConditionType, Reason, find_condition, merge_conditions
+from sidestream.api.conditions import Condition, Reason, merge_conditions
 from sidestream.api.kafka import KafkaRoute, KafkaRouteStatus, Phase
 from sidestream.api.labels import FINALIZER, FORCE_CLEANUP, FORCE_CLEANUP_DISCARD
 from sidestream.api.times import format_time
@@ -13,7 +13,7 @@ from sidestream.kafka import handoff, metrics
 from sidestream.kafka.clusters import KafkaClusters
 from sidestream.kafka.observe import observe
 from sidestream.kafka.problems import BROKEN_SECONDS, KAFKA_PROBLEMS, KafkaProblem, Patience, problem
-from sidestream.kafka.statuses import write_status
+from sidestream.kafka.statuses import is_news, write_status
 from sidestream.kafka.steps import Delete, Effect, News, Place, Release, Step, ready
 from sidestream.kube.apply import ensure_finalizer, remove_finalizer
 from sidestream.kube.events import EventRecorder
@@ -134,8 +134,7 @@ class KafkaRouteReconciler:
         )
         status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
         wrote = await write_status(self._api, KAFKA_ROUTES, live, status)
-        before = find_condition(route.status.conditions, ConditionType.READY)
-        if condition.reason not in _UNDER_WAY and (before is None or before.reason != condition.reason):
+        if condition.reason not in _UNDER_WAY and is_news(route.status.conditions, condition):
             await self._events.record(KAFKA_ROUTES, live, "Warning", condition.reason, condition.message)
         return wrote
 

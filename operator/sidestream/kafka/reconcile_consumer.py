@@ -12,8 +12,9 @@ from sidestream.errors import InvalidInputError
 from sidestream.kafka.clusters import KafkaClusters
 from sidestream.kafka.port import Group
 from sidestream.kafka.problems import BROKEN_SECONDS, KAFKA_PROBLEMS, Patience, problem
-from sidestream.kafka.statuses import write_status
+from sidestream.kafka.statuses import is_news, write_status
 from sidestream.kafka.steps import RECHECK_SECONDS
+from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import DEPLOYMENTS, KAFKA_CONSUMERS, KAFKA_ROUTES, KubeApi
 from sidestream.runtime.clock import Clock
 from sidestream.runtime.reconcile import ObjectKey, Outcome
@@ -33,8 +34,9 @@ class KafkaConsumerReconciler:
 
     name = "kafkaconsumer"
 
-    def __init__(self, api: KubeApi, clock: Clock, clusters: KafkaClusters) -> None:
+    def __init__(self, api: KubeApi, events: EventRecorder, clock: Clock, clusters: KafkaClusters) -> None:
         self._api = api
+        self._events = events
         self._clock = clock
         self._clusters = clusters
         self._patience = Patience(clock)
@@ -72,7 +74,10 @@ class KafkaConsumerReconciler:
         now = format_time(self._clock.now())
         conditions = merge_conditions(consumer.status.conditions, [accepted], generation=generation, now=now)
         status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-        return Outcome(look_after, await write_status(self._api, KAFKA_CONSUMERS, live, status))
+        wrote = await write_status(self._api, KAFKA_CONSUMERS, live, status)
+        if accepted.status != "True" and is_news(consumer.status.conditions, accepted):
+            await self._events.record(KAFKA_CONSUMERS, live, "Warning", accepted.reason, accepted.message)
+        return Outcome(look_after, wrote)
 
     async def _look(self, consumer: KafkaConsumer) -> _Seen:
         """The baseline's group and partitions; raises what stands in the way, the nearest to the user first."""

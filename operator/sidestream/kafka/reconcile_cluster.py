@@ -9,7 +9,8 @@ from sidestream.api.kafka import KafkaCluster, KafkaClusterStatus
 from sidestream.api.times import format_time
 from sidestream.kafka.clusters import KafkaClusters
 from sidestream.kafka.problems import KAFKA_PROBLEMS, KafkaProblem, Patience, problem
-from sidestream.kafka.statuses import write_status
+from sidestream.kafka.statuses import is_news, write_status
+from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import KAFKA_CLUSTERS, KubeApi, Object
 from sidestream.runtime.clock import Clock
 from sidestream.runtime.reconcile import ObjectKey, Outcome
@@ -25,8 +26,9 @@ class KafkaClusterReconciler:
 
     name = "kafkacluster"
 
-    def __init__(self, api: KubeApi, clock: Clock, clusters: KafkaClusters) -> None:
+    def __init__(self, api: KubeApi, events: EventRecorder, clock: Clock, clusters: KafkaClusters) -> None:
         self._api = api
+        self._events = events
         self._clock = clock
         self._clusters = clusters
         self._patience = Patience(clock)
@@ -70,4 +72,7 @@ class KafkaClusterReconciler:
         now = format_time(self._clock.now())
         conditions = merge_conditions(cluster.status.conditions, [reachable], generation=generation, now=now)
         status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-        return await write_status(self._api, KAFKA_CLUSTERS, live, status)
+        wrote = await write_status(self._api, KAFKA_CLUSTERS, live, status)
+        if error is not None and is_news(cluster.status.conditions, reachable):
+            await self._events.record(KAFKA_CLUSTERS, live, "Warning", reachable.reason, reachable.message)
+        return wrote
