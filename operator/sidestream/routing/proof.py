@@ -1,9 +1,9 @@
 """Proof that proxies use what was written: each is asked, through the mesh, for the hash of the rules that it has.
 
 "The write returned 200" says nothing about proxies. So the written object answers one request itself, the probe, and
-the prober, a pod of the mesh, sends it. The probe does no harm where no rule catches it and a user's pod gets it (before
-the rules arrive, and after they are gone): OPTIONS is a method that must change nothing, on a path under `/.well-known/`
-that no application serves.
+the prober, a pod of the mesh, sends it. Where no rule catches the probe (before the rules arrive, and after they are
+gone) a user's pod gets it, and it must do no harm there: OPTIONS is a method that must change nothing, on a path under
+`/.well-known/` that no application serves.
 """
 
 from __future__ import annotations

@@ -23,7 +23,15 @@ from sidestream.routing.plan import Plan, Standing, Verdict, make_plan, refused
 from sidestream.routing.proof import Evidence, Prober, prove_within
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
-from sidestream.routing.results import NOTHING_TO_PROVE, Progress, has_to_wait, look_again, must_prove, next_entry
+from sidestream.routing.results import (
+    NOTHING_TO_PROVE,
+    Progress,
+    first_entry,
+    has_to_wait,
+    look_again,
+    must_prove,
+    next_entry,
+)
 from sidestream.runtime.clock import Clock
 from sidestream.runtime.reconcile import ObjectKey, Outcome
 
@@ -72,8 +80,12 @@ class RoutingReconciler:
         if observed is None:
             self._unproven_since.pop(key, None)
             return Outcome()
-        callers = {self._config.prober_namespace} - {""}
-        plan, has_written = await self._write(make_plan(observed, self._provider, callers))
+        plan = make_plan(observed, self._provider, {self._config.prober_namespace} - {""})
+        for verdict in plan.verdicts:
+            entry = first_entry(plan, verdict)
+            if entry is not None:
+                await self._apply_entry(plan, verdict, entry)
+        plan, has_written = await self._write(plan)
         if has_written:
             self._unproven_since[key] = self._clock.monotonic()
         progress = await self._prove(key, plan)
@@ -123,12 +135,15 @@ class RoutingReconciler:
         entry = next_entry(progress, verdict)
         if entry is None and member.entry is None:
             return False
-        status = {} if entry is None else {"routes": [entry.to_json()]}
-        manager = manager_of_route(progress.plan.service)
-        has_written = await ensure_status(self._api, SANDBOXES, member.raw, status, manager)
+        has_written = await self._apply_entry(progress.plan, verdict, entry)
         if has_written:
             await self._announce(progress, verdict, entry)
         return has_written
+
+    async def _apply_entry(self, plan: Plan, verdict: Verdict, entry: RouteStatus | None) -> bool:
+        status = {} if entry is None else {"routes": [entry.to_json()]}
+        manager = manager_of_route(plan.service)
+        return await ensure_status(self._api, SANDBOXES, verdict.member.raw, status, manager)
 
     async def _announce(self, progress: Progress, verdict: Verdict, entry: RouteStatus | None) -> None:
         """Events for what has become of a route."""

@@ -69,6 +69,13 @@ def next_entry(progress: Progress, verdict: Verdict) -> RouteStatus | None:
             return None if _is_gone(progress, verdict) else _leaving(verdict)
 
 
+def first_entry(plan: Plan, verdict: Verdict) -> RouteStatus | None:
+    """What to write before a Sandbox's first route, so that its deletion waits for it; None if there is an entry."""
+    if verdict.standing is not Standing.ROUTED or verdict.member.entry is not None:
+        return None
+    return _unwritten(plan, verdict, "Pending")
+
+
 def look_again(progress: Progress, *, has_prober: bool) -> float | None:
     """In how many seconds to look again without an event, None for not at all."""
     waited = progress.waited or 0.0
@@ -77,7 +84,7 @@ def look_again(progress: Progress, *, has_prober: bool) -> float | None:
             return _pause(waited)
         case Evidence.UNKNOWN if _is_anybody_leaving(progress.plan) and waited < GONE_UNSEEN_SECONDS:
             return max(GONE_UNSEEN_SECONDS - waited, _OFTEN)
-        case Evidence.UNKNOWN if has_prober:
+        case Evidence.UNKNOWN if has_prober and progress.plan.rendered is not None:
             return max(_pause(waited), _SELDOM)
         case _:
             # no event tells of a mesh that gets installed, nor of a namespace that gets sidecars
@@ -92,14 +99,17 @@ def _pause(waited: float) -> float:
 
 
 def _is_anybody_leaving(plan: Plan) -> bool:
-    return any(verdict.standing is Standing.LEAVING for verdict in plan.verdicts)
+    return any(verdict.standing is Standing.LEAVING and _was_written(verdict) for verdict in plan.verdicts)
+
+
+def _was_written(verdict: Verdict) -> bool:
+    entry = verdict.member.entry
+    return entry is not None and entry.state in ("Written", "Programmed")
 
 
 def _is_gone(progress: Progress, verdict: Verdict) -> bool:
     """Whether no proxy has a leaving Sandbox's route any more, or waiting for that must end."""
-    entry = verdict.member.entry
-    was_written = entry is not None and entry.state in ("Written", "Programmed")
-    if progress.plan.claim is None or (not was_written and progress.waited is None):
+    if progress.plan.claim is None or (not _was_written(verdict) and progress.waited is None):
         return True
     waited = progress.waited or 0.0
     match progress.proof.evidence:

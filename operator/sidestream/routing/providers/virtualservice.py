@@ -62,7 +62,7 @@ class VirtualServiceProvider:
         """
         users = [item for item in objects if not self.is_ours(item)]
         found = user_rules(users, service, ports, self._header)
-        return found or BaseRules(({"name": "default", "route": [{"destination": {"host": service.fqdn}}]},))
+        return found or BaseRules(({"route": [{"destination": {"host": service.fqdn}}]},))
 
     def render(self, table: RouteTable, namespaces: Collection[str]) -> Rendered | None:
         """Probe, guard, tenants, then the rules without tenants.

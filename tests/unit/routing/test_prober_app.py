@@ -1,0 +1,98 @@
+"""The prober as its clients see it, with the mesh played by a transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from sidestream.routing.prober_app import ProberSettings, create_app
+from sidestream.routing.proof import HttpProber, probe_answer
+
+HASH = "0123456789abcdef0123"
+HOST = "orders.shop.svc.cluster.local"
+
+Mesh = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+async def probe(mesh: Mesh, **params: Any) -> httpx.Response:
+    app = create_app(ProberSettings(attempts=3), transport=httpx.MockTransport(mesh))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://prober") as client:
+        return await client.get("/probe", params={"host": HOST, "port": 80, **params})
+
+
+def _raise(error: Exception) -> httpx.Response:
+    raise error
+
+
+async def test_it_asks_three_times_with_a_request_that_changes_nothing() -> None:
+    seen: list[httpx.Request] = []
+
+    def mesh(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, text=probe_answer(HASH))
+
+    answer = await probe(mesh, port=8080)
+    assert answer.json() == {"hashes": [HASH] * 3}
+    assert {(item.method, str(item.url)) for item in seen} == {
+        ("OPTIONS", f"http://{HOST}:8080/.well-known/sidestream-probe")
+    }
+    assert {item.headers["x-sidestream-probe"] for item in seen} == {"1"}
+
+
+NO_PROXY_ANSWERED: dict[str, Mesh] = {
+    "a pod answered": lambda _: httpx.Response(404, text="not found"),
+    "a pod answered at length": lambda _: httpx.Response(200, text=probe_answer(HASH) + "x" * 10_000),
+    "no pod is there": lambda _: httpx.Response(503, text="no healthy upstream"),
+    "a pod takes too long": lambda request: _raise(httpx.ReadTimeout("slow", request=request)),
+    "something binary": lambda _: httpx.Response(200, content=b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("mesh", NO_PROXY_ANSWERED.values(), ids=NO_PROXY_ANSWERED)
+async def test_no_hash_when(mesh: Mesh) -> None:
+    assert (await probe(mesh)).json() == {"hashes": [None] * 3}
+
+
+async def test_each_answer_counts() -> None:
+    answers = iter([probe_answer(HASH), "", probe_answer("f" * 20)])
+    found = (await probe(lambda _: httpx.Response(200, text=next(answers)))).json()["hashes"]
+    assert sorted(found, key=str) == sorted([HASH, None, "f" * 20], key=str)
+
+
+async def test_a_proxy_that_is_away_is_told_apart() -> None:
+    answer = await probe(lambda request: _raise(httpx.ConnectError("refused", request=request)))
+    assert answer.status_code == 502
+    assert answer.json()["detail"] == "the prober's own proxy does not answer: ConnectError"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "example.com", "a.svc.cluster.local", f"{HOST}.evil.com", ""])
+async def test_only_services_of_the_cluster_are_asked(host: str) -> None:
+    answer = await probe(lambda _: httpx.Response(200), host=host)
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("port", [0, 70_000, "http"])
+async def test_a_port_is_a_number_of_a_port(port: Any) -> None:
+    assert (await probe(lambda _: httpx.Response(200), port=port)).status_code == 422
+
+
+async def test_client_and_prober_understand_each_other() -> None:
+    app = create_app(transport=httpx.MockTransport(lambda _: httpx.Response(200, text=probe_answer(HASH))))
+    prober = HttpProber("http://prober", transport=httpx.ASGITransport(app))
+    assert await prober.ask(HOST, 80) == (HASH, HASH, HASH)
+    await prober.close()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_it_says_that_it_lives(path: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app()), base_url="http://prober") as client:
+        assert (await client.get(path)).status_code == 200
