@@ -45,12 +45,17 @@ def container_name(pod_spec: Object, name: str) -> str:
         raise InvalidInputError(
             Reason.CONTAINER_NOT_FOUND, f"No container is named and there is more than one: {', '.join(names)}."
         )
-    every = [*names, *(item["name"] for item in pod_spec.get("initContainers") or ())]
+    every = all_containers(pod_spec)
     if name not in every:
         raise InvalidInputError(
             Reason.CONTAINER_NOT_FOUND, f"There is no container {name}; there is {', '.join(every)}."
         )
     return name
+
+
+def all_containers(pod_spec: Object) -> list[str]:
+    """The names of the containers, then those of the init containers."""
+    return [str(item["name"]) for field in _LISTS for item in pod_spec.get(field) or ()]
 
 
 def merged_env(env: Sequence[Object], additions: Iterable[Object], unset: Iterable[str] = ()) -> list[Object]:

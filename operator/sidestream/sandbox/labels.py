@@ -1,21 +1,18 @@
-"""Labels of what is made for a Sandbox, and how a fork's pods stay out of everybody else's selectors; pure."""
+"""How a fork's pods stay out of everybody else's selectors; pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sidestream.api.conditions import Reason
-from sidestream.api.labels import BASELINE, GROUP, MANAGED_BY, MANAGED_BY_VALUE, ROUTING_KEY, SANDBOX
+from sidestream.api.labels import GROUP, MANAGED_BY
 from sidestream.api.names import fork_name
-from sidestream.api.sandbox import Sandbox
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
 from sidestream.kube.selectors import matches_selector
-
-_MAX_LABEL: Final = 63
+from sidestream.sandbox.ownership import is_made
 
 Labels = Mapping[str, str]
 
@@ -59,27 +56,6 @@ def selections_of(deployments: Iterable[Object], services: Iterable[Object]) -> 
         if not is_made(item) and item["spec"].get("selector")
     ]
     return tuple(sorted(found, key=lambda selection: selection.owner))
-
-
-def is_made(obj: Object) -> bool:
-    """Whether Sidestream made the object, for whichever Sandbox."""
-    labels = obj["metadata"].get("labels") or {}
-    return labels.get(MANAGED_BY) == MANAGED_BY_VALUE and SANDBOX in labels
-
-
-def made_labels(sandbox: Sandbox, baseline: str) -> dict[str, str]:
-    """The labels of every object made for a Sandbox, and of its forks' pods."""
-    return {
-        MANAGED_BY: MANAGED_BY_VALUE,
-        SANDBOX: sandbox.metadata.name,
-        BASELINE: baseline,
-        ROUTING_KEY: sandbox.routing_key,
-    }
-
-
-def fork_selector(sandbox: str, baseline: str) -> dict[str, str]:
-    """What selects a fork's pods and no others."""
-    return {SANDBOX: sandbox, BASELINE: baseline}
 
 
 def escaped_labels(labels: Labels, selections: Sequence[Selection], sandbox: str) -> dict[str, str]:
@@ -132,8 +108,3 @@ def _fresh_value(value: str, sandbox: str, taken: Collection[str]) -> str:
         number += 1
         candidate = fork_name(f"{value or 'v'}-{number}", sandbox)
     return candidate
-
-
-def is_label_value(text: str) -> bool:
-    """Whether the API server takes `text` as the value of a label."""
-    return len(text) <= _MAX_LABEL and re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?", text) is not None

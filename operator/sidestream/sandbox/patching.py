@@ -35,14 +35,19 @@ def patched(deployment: Object, patch: Patch) -> Object:
 def _check_template(deployment: Object) -> None:
     """Refuse what the fork's own labels and variables could not be written into."""
     template = ("spec", "template")
-    labels = _at(deployment, (*template, "metadata", "labels"))
-    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
-        raise _failure("it leaves spec.template.metadata.labels without names and texts")
+    for owner in ((), template):
+        for field in ("labels", "annotations"):
+            path = (*owner, "metadata", field)
+            if not _are_texts(_at(deployment, path)):
+                raise _failure(f"it leaves something else than texts in {'.'.join(path)}")
     containers = _at(deployment, (*template, "spec", "containers"))
     if not _are_containers(containers) or not containers:
         raise _failure("it leaves spec.template.spec.containers without containers")
     if not _are_containers(_at(deployment, (*template, "spec", "initContainers"))):
         raise _failure("it leaves something else than containers in spec.template.spec.initContainers")
+    replicas = _at(deployment, ("spec", "replicas"))
+    if replicas is not None and type(replicas) is not int:
+        raise _failure("it leaves spec.replicas without a number")
 
 
 def _applied(deployment: Object, patch: Patch) -> Object:
@@ -101,6 +106,10 @@ def _at(obj: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         obj = obj.get(name) if isinstance(obj, dict) else None
     return obj
+
+
+def _are_texts(entries: Any) -> bool:
+    return entries is None or (isinstance(entries, dict) and all(isinstance(value, str) for value in entries.values()))
 
 
 def _are_containers(items: Any) -> bool:

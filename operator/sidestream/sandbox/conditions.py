@@ -1,0 +1,185 @@
+"""The conditions of a Sandbox, from what was observed and what should be; pure.
+
+Ready is true only when all others are. Nothing is true on trust: a fork is ready by its Deployment's newest
+generation, a route by an entry for the Sandbox's newest generation, a hand-off by its KafkaRoute's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
+from sidestream.api.kafka import KafkaRoute
+from sidestream.api.labels import BASELINE_SERVICE
+from sidestream.api.sandbox import RouteStatus
+from sidestream.errors import InvalidInputError
+from sidestream.kube.port import DEPLOYMENTS, SERVICES
+from sidestream.sandbox.desired import Desired
+from sidestream.sandbox.observed import Observed
+from sidestream.sandbox.ownership import is_going
+from sidestream.sandbox.removal import Removal, Stage
+from sidestream.sandbox.waiting import wait_of
+
+
+def conditions_of(
+    observed: Observed, desired: Sequence[Desired], problem: InvalidInputError | None, removals: Sequence[Removal]
+) -> list[Condition]:
+    """All conditions of a Sandbox that is there to stay; `removals` are what is still going of earlier specs."""
+    parts = [
+        accepted(problem),
+        workloads_ready(observed, desired, removals),
+        routes_ready(observed, desired, problem, removals),
+        kafka_ready(observed, desired, removals),
+    ]
+    return [*parts, ready(parts)]
+
+
+def accepted(problem: InvalidInputError | None) -> Condition:
+    """Whether the Sandbox can be served as it is written."""
+    if problem is None:
+        return condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED, "The Sandbox can be served as it is written.")
+    return condition(ConditionType.ACCEPTED, "False", Reason(problem.reason), problem.message)
+
+
+def workloads_ready(observed: Observed, desired: Iterable[Desired], removals: Iterable[Removal]) -> Condition:
+    """Whether every fork is rolled out and available, and none is left that should not be."""
+    for item in desired:
+        unready = _unready_fork(observed, item)
+        if unready is not None:
+            return _not(ConditionType.WORKLOADS_READY, *unready)
+    for removal in removals:
+        if removal.stage is Stage.PODS:
+            return _not(ConditionType.WORKLOADS_READY, Reason.DELETING, removal_text(removal))
+    return condition(ConditionType.WORKLOADS_READY, "True", Reason.READY, "All forks are available.")
+
+
+def routes_ready(
+    observed: Observed, desired: Sequence[Desired], problem: InvalidInputError | None, removals: Iterable[Removal]
+) -> Condition:
+    """Whether tenants' requests to every forked Service reach the fork, as the routes' own entries say."""
+    for removal in removals:
+        if removal.stage is Stage.ROUTES:
+            return _not(ConditionType.ROUTES_READY, Reason.DELETING, removal_text(removal))
+    services = _forked_services(observed, desired)
+    if not services and problem is not None:
+        return _not(ConditionType.ROUTES_READY, Reason.PENDING, "Routes are made once the Sandbox is accepted.")
+    if not services:
+        text = "No Service leads to the forked Deployments."
+        return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, text)
+    entries = {
+        entry.service: entry
+        for entry in observed.sandbox.status.routes
+        if entry.observed_generation == observed.sandbox.metadata.generation
+    }
+    verdicts = [_route_verdict(service, entries.get(service)) for service in services]
+    return next(
+        (verdict for status in ("False", "Unknown") for verdict in verdicts if verdict.status == status),
+        condition(ConditionType.ROUTES_READY, "True", Reason.PROGRAMMED, "All routes are in the proxies."),
+    )
+
+
+def kafka_ready(observed: Observed, desired: Iterable[Desired], removals: Iterable[Removal]) -> Condition:
+    """Whether every consumer of the forks takes over its tenant's records, as the KafkaRoutes say."""
+    handoffs = [handoff for item in desired for handoff in item.handoffs]
+    for handoff in handoffs:
+        if handoff.problem is not None:
+            return _not(ConditionType.KAFKA_READY, Reason(handoff.problem.reason), handoff.problem.message)
+        if handoff.live is None:
+            return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {handoff.name} is being made.")
+    routes = sorted(observed.our_routes().items())
+    for name, route in routes:
+        unready = unready_route(name, route)
+        if unready is not None:
+            return unready
+    for removal in removals:
+        if removal.stage in {Stage.DRAIN, Stage.GROUPS}:
+            return _not(ConditionType.KAFKA_READY, Reason.DRAINING, removal_text(removal))
+    if not handoffs:
+        text = "No KafkaConsumer names a forked Deployment."
+        return condition(ConditionType.KAFKA_READY, "True", Reason.NOT_APPLICABLE, text)
+    return condition(ConditionType.KAFKA_READY, "True", Reason.ACTIVE, "The forks consume their tenant's records.")
+
+
+def ready(parts: Sequence[Condition]) -> Condition:
+    """The sum of the others: the first that is false says why, else the first that is not known.
+
+    A fork that waits for Kafka is not the cause, so then KafkaReady has the word.
+    """
+    ranked = sorted(parts, key=lambda part: part.reason == Reason.WAITING_FOR_KAFKA or part.type == "RoutesReady")
+    for status in ("False", "Unknown"):
+        for part in ranked:
+            if part.status == status:
+                return part.model_copy(update={"type": ConditionType.READY})
+    return condition(ConditionType.READY, "True", Reason.READY, "The Sandbox's requests and records reach its forks.")
+
+
+def unready_route(name: str, route: KafkaRoute) -> Condition | None:
+    """KafkaReady as this KafkaRoute alone makes it, None when the route is ready."""
+    said = find_condition(route.status.conditions, ConditionType.READY)
+    if said is None or (not route.is_deleting and said.observed_generation < route.metadata.generation):
+        return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {name} has not been looked at yet.")
+    if said.status == "True" and not route.is_deleting:
+        return None
+    if said.status == "True":
+        return _not(ConditionType.KAFKA_READY, Reason.DRAINING, f"KafkaRoute {name} is being given back.")
+    return said.model_copy(update={"type": ConditionType.KAFKA_READY})
+
+
+def removal_text(removal: Removal) -> str:
+    """What the removal waits for, as a sentence."""
+    names = ", ".join(removal.names)
+    match removal.stage:
+        case Stage.ROUTES:
+            return f"Waits until no proxy routes to the forks of Service {names} any more."
+        case Stage.DRAIN:
+            return f"Waits until the fork has worked off the records of KafkaRoute {names}."
+        case Stage.PODS:
+            return f"Waits until the pods of Deployment {names} are gone."
+        case Stage.GROUPS:
+            return f"Waits until the consumer group of KafkaRoute {names} is deleted."
+        case None:
+            return "Nothing is left."
+
+
+def _unready_fork(observed: Observed, item: Desired) -> tuple[Reason, str] | None:
+    live = observed.our(DEPLOYMENTS, item.name)
+    if live is None:
+        return Reason.FORK_NOT_READY, f"Deployment {item.name} has not been made."
+    if is_going(live):
+        return Reason.FORK_NOT_READY, f"Deployment {item.name} is being deleted by somebody; it will be made again."
+    if item.waits_for_kafka:
+        return Reason.WAITING_FOR_KAFKA, f"Deployment {item.name} has no pods until {_awaited_groups(item)}."
+    wait = wait_of(live, observed.pods_of(item.workload.deployment))
+    return None if wait is None else (Reason.FORK_NOT_READY, f"Deployment {item.name} {wait}.")
+
+
+def _awaited_groups(item: Desired) -> str:
+    names = [handoff.name for handoff in item.handoffs if not handoff.is_ready_for_pods]
+    return f"KafkaRoute {', '.join(names)} has its consumer group" if names else "an earlier hand-off has ended"
+
+
+def _forked_services(observed: Observed, desired: Iterable[Desired]) -> list[str]:
+    """The baseline Services whose requests should reach a fork: those wanted, and those that have a stand-in."""
+    objects = [service for item in desired for service in item.services] + observed.ours(SERVICES)
+    labels = [service["metadata"].get("labels") or {} for service in objects]
+    return sorted({item[BASELINE_SERVICE] for item in labels if BASELINE_SERVICE in item})
+
+
+def _route_verdict(service: str, entry: RouteStatus | None) -> Condition:
+    if entry is None:
+        return _not(ConditionType.ROUTES_READY, Reason.PENDING, f"The route of Service {service} is being made.")
+    status: Status = "False"
+    if entry.state == "Programmed":
+        status = "True"
+    elif entry.state == "Written" and entry.reason == Reason.NOT_VERIFIED:
+        status = "Unknown"
+    text = f"Service {service}: {entry.message or entry.state}"
+    return Condition(type=ConditionType.ROUTES_READY, status=status, reason=entry.reason, message=_stopped(text))
+
+
+def _stopped(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _not(type_: ConditionType, reason: Reason, message: str) -> Condition:
+    return condition(type_, "False", reason, message)

@@ -1,0 +1,178 @@
+"""A fork Deployment from its baseline: a raw copy without what belongs to the baseline alone; pure.
+
+Fields that this code has never heard of survive. Server-side apply refuses some lists that a Deployment may hold
+(a name twice); these are made unique the way the kubelet reads them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sidestream.api.conditions import Reason
+from sidestream.api.labels import BASELINE_GENERATION
+from sidestream.api.names import fork_name
+from sidestream.api.sandbox import Sandbox, Workload
+from sidestream.errors import InvalidInputError
+from sidestream.kube.port import DEPLOYMENTS, Object
+from sidestream.sandbox.containers import all_containers, container_name, with_overrides, with_variables
+from sidestream.sandbox.labels import Selection, escaped_labels
+from sidestream.sandbox.ownership import fork_selector, made, made_labels, made_metadata, name_of
+from sidestream.sandbox.patching import patched
+
+SANDBOX_VARIABLE: Final = "SIDESTREAM_SANDBOX"
+"""Tells the SDK in a fork whose fork it is."""
+
+_NOT_CLONED: Final = ("argocd.argoproj.io/", "toolkit.fluxcd.io/", "kapp.k14s.io/", "objectset.rio.cattle.io/")
+"""Marks by which GitOps tools know what they track: a clone that has them is pruned or taken over.
+
+What ends in a slash is a domain and means all names in it and below it.
+"""
+
+_NOT_CLONED_FROM_OBJECT: Final = (
+    *_NOT_CLONED,
+    "app.kubernetes.io/instance",
+    "helm.sh/",
+    "config.k8s.io/",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/",
+    "sidestream.dev/",
+)
+
+
+@dataclass(frozen=True)
+class GroupVariable:
+    """Where a KafkaConsumer says that a fork reads its consumer group; `container` is empty for the only one."""
+
+    consumer: str
+    container: str
+    name: str
+    group: str
+
+
+def fork_deployment(
+    baseline: Object,
+    sandbox: Sandbox,
+    workload: Workload,
+    selections: Sequence[Selection],
+    variables: Iterable[GroupVariable] = (),
+) -> Object:
+    """The fork of `baseline` as the Sandbox wants it, at full strength.
+
+    `selections` are the selectors its pods must stay out of.
+
+    Raises:
+        InvalidInputError: ContainerNotFound, PatchFailed or ForkMatchesBaselineService.
+    """
+    fork = _clone(baseline, sandbox, workload)
+    pod_spec = with_overrides(fork["spec"]["template"]["spec"], workload.containers)
+    variables = [_resolved(variable, pod_spec) for variable in variables]
+    fork = _with_template(fork, spec=pod_spec)
+    if workload.patch is not None:
+        fork = patched(fork, workload.patch)
+    pod_spec = with_variables(fork["spec"]["template"]["spec"], {SANDBOX_VARIABLE: sandbox.metadata.name})
+    for variable in variables:
+        pod_spec = _with_group(pod_spec, variable)
+    template = fork["spec"]["template"]["metadata"]
+    labels = {**(template.get("labels") or {}), **made_labels(sandbox, workload.deployment)}
+    labels = escaped_labels(labels, selections, sandbox.metadata.name)
+    fork = _with_template(fork, spec=pod_spec, metadata={**template, "labels": labels})
+    return {**fork, "metadata": _metadata(fork, baseline, sandbox, workload)}
+
+
+def wanted_replicas(fork: Object) -> int:
+    """How many pods the fork should have; one when nothing is said, as Kubernetes defaults it."""
+    replicas = fork["spec"].get("replicas")
+    return 1 if replicas is None else int(replicas)
+
+
+def stopped(fork: Object) -> Object:
+    """The fork without pods."""
+    return {**fork, "spec": {**fork["spec"], "replicas": 0}}
+
+
+def _clone(baseline: Object, sandbox: Sandbox, workload: Workload) -> Object:
+    spec = {name: value for name, value in copy.deepcopy(baseline["spec"]).items() if name != "paused"}
+    template = spec["template"]
+    metadata = {name: value for name, value in template.get("metadata", {}).items() if value is not None}
+    for field in ("labels", "annotations"):
+        if field in metadata:
+            metadata[field] = _without(metadata[field], _NOT_CLONED)
+    pod_spec = {**template["spec"]}
+    if pod_spec.get("imagePullSecrets"):
+        pod_spec["imagePullSecrets"] = _unique(pod_spec["imagePullSecrets"], ("name",))
+    for field in ("containers", "initContainers"):
+        if pod_spec.get(field):
+            pod_spec[field] = [_with_unique_ports(item) for item in pod_spec[field]]
+    return made(
+        DEPLOYMENTS,
+        _metadata(baseline, baseline, sandbox, workload),
+        spec={
+            **spec,
+            "replicas": workload.replicas,
+            "selector": {"matchLabels": fork_selector(sandbox, workload.deployment)},
+            "template": {**template, "metadata": metadata, "spec": pod_spec},
+        },
+    )
+
+
+def _metadata(obj: Object, baseline: Object, sandbox: Sandbox, workload: Workload) -> Object:
+    """The fork's metadata with the labels and annotations of `obj`, less those that must not be cloned."""
+    metadata = obj["metadata"]
+    annotations = _without(metadata.get("annotations") or {}, _NOT_CLONED_FROM_OBJECT)
+    generation = baseline["metadata"].get("generation", 0)
+    return made_metadata(
+        sandbox,
+        workload.deployment,
+        fork_name(name_of(baseline), sandbox.metadata.name),
+        labels=_without(metadata.get("labels") or {}, _NOT_CLONED_FROM_OBJECT),
+        annotations={**annotations, BASELINE_GENERATION: str(generation)},
+    )
+
+
+def _resolved(variable: GroupVariable, pod_spec: Object) -> GroupVariable:
+    """The variable with its container named."""
+    try:
+        return replace(variable, container=container_name(pod_spec, variable.container))
+    except InvalidInputError as error:
+        message = f"KafkaConsumer {variable.consumer} sets {variable.name} in groupEnv: {error.message}"
+        raise InvalidInputError(error.reason, message) from error
+
+
+def _with_group(pod_spec: Object, variable: GroupVariable) -> Object:
+    if variable.container not in all_containers(pod_spec):
+        raise InvalidInputError(
+            Reason.PATCH_FAILED,
+            f"The patch removes container {variable.container}, in which KafkaConsumer {variable.consumer} sets "
+            f"{variable.name}.",
+        )
+    return with_variables(pod_spec, {variable.name: variable.group}, container=variable.container)
+
+
+def _with_template(fork: Object, **fields: Object) -> Object:
+    spec = fork["spec"]
+    return {**fork, "spec": {**spec, "template": {**spec["template"], **fields}}}
+
+
+def _without(entries: Mapping[str, str], marks: Sequence[str]) -> dict[str, str]:
+    """Labels or annotations without those of the marks."""
+    return {key: value for key, value in entries.items() if not any(_has_mark(key, mark) for mark in marks)}
+
+
+def _has_mark(key: str, mark: str) -> bool:
+    return key == mark or f".{key.rpartition('/')[0]}/".endswith(f".{mark}")
+
+
+def _with_unique_ports(container: Object) -> Object:
+    if not container.get("ports"):
+        return container
+    return {**container, "ports": _unique(container["ports"], ("containerPort", "protocol"))}
+
+
+def _unique(items: Sequence[Object], keys: Sequence[str]) -> list[Object]:
+    found: dict[tuple[object, ...], Object] = {}
+    for item in items:
+        found.setdefault(tuple(item.get(key) for key in keys), item)
+    return list(found.values())

@@ -1,0 +1,151 @@
+"""The hand-offs of a fork: one KafkaRoute for each KafkaConsumer of its baseline; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sidestream.api.conditions import Reason
+from sidestream.api.kafka import KafkaCluster, KafkaConsumer, KafkaRoute, KafkaRouteSpec, Phase
+from sidestream.api.names import fork_group, fork_name
+from sidestream.api.sandbox import Sandbox
+from sidestream.errors import InvalidInputError
+from sidestream.kube.port import KAFKA_ROUTES, Object
+from sidestream.sandbox.fork import GroupVariable
+from sidestream.sandbox.ownership import made, made_metadata
+
+_WORKING: Final = frozenset({Phase.PREPARING, Phase.ACTIVE, Phase.DRAINING})
+"""The fork group exists and the fork has records to work off: its pods should run."""
+
+_GIVEN_BACK: Final = frozenset({Phase.DRAINED, Phase.DELETING})
+
+
+def is_working(route: KafkaRoute) -> bool:
+    """Whether the fork's pods may and should run as far as this hand-off goes."""
+    return route.status.phase in _WORKING
+
+
+def is_leaving(route: KafkaRoute) -> bool:
+    """Whether the fork still works off records of a hand-off that ends: it must not be disturbed."""
+    return route.is_deleting and is_working(route)
+
+
+def is_given_back(route: KafkaRoute) -> bool:
+    """Whether the fork has nothing left to do for this hand-off: its pods may stop."""
+    return route.status.phase in _GIVEN_BACK
+
+
+@dataclass(frozen=True)
+class Handoff:
+    """One consumer of a forked baseline.
+
+    `route` is the KafkaRoute to write, None where none can be written now: then `problem` says why, or `live` has to
+    go first (`must_go`) because its spec is no longer what the consumer says.
+    """
+
+    consumer: KafkaConsumer
+    name: str
+    live: KafkaRoute | None
+    route: Object | None = None
+    problem: InvalidInputError | None = None
+
+    @property
+    def must_go(self) -> bool:
+        """Whether the live KafkaRoute has to be deleted and made anew."""
+        return self.live is not None and self.route is None and self.problem is None
+
+    @property
+    def is_ready_for_pods(self) -> bool:
+        """Whether the fork group stands, so that the fork may join it."""
+        return self.live is not None and is_working(self.live)
+
+    @property
+    def variables(self) -> Iterable[GroupVariable]:
+        """How the fork is told its group; empty as long as no group can be named."""
+        group = self._group()
+        env = self.consumer.spec.group_env
+        return () if group is None else (GroupVariable(self.consumer.metadata.name, env.container, env.name, group),)
+
+    def _group(self) -> str | None:
+        if self.live is not None and self.live.status.group is not None:
+            return self.live.status.group.name
+        if self.route is not None:
+            return str(self.route["spec"]["forkGroup"])
+        return None if self.live is None else self.live.spec.fork_group
+
+
+def handoffs_of(
+    sandbox: Sandbox,
+    deployment: str,
+    consumers: Iterable[KafkaConsumer],
+    clusters: Mapping[str, KafkaCluster],
+    routes: Mapping[str, KafkaRoute],
+) -> tuple[Handoff, ...]:
+    """The hand-offs of the Sandbox's fork of `deployment`, by consumer; `routes` are its own KafkaRoutes by name."""
+    mine = sorted(
+        (item for item in consumers if item.spec.deployment == deployment), key=lambda item: item.metadata.name
+    )
+    return tuple(_handoff(sandbox, consumer, clusters.get(consumer.spec.cluster), routes) for consumer in mine)
+
+
+def _handoff(
+    sandbox: Sandbox, consumer: KafkaConsumer, cluster: KafkaCluster | None, routes: Mapping[str, KafkaRoute]
+) -> Handoff:
+    name = fork_name(consumer.metadata.name, sandbox.metadata.name)
+    live = routes.get(name)
+    try:
+        spec = _spec(sandbox, consumer, _group_name(sandbox, consumer, cluster, live))
+    except InvalidInputError as problem:
+        return Handoff(consumer, name, live, problem=problem)
+    if live is not None and (live.is_deleting or not _is_same_handoff(live.spec, spec)):
+        return Handoff(consumer, name, live)
+    metadata = made_metadata(sandbox, consumer.spec.deployment, name)
+    return Handoff(consumer, name, live, route=made(KAFKA_ROUTES, metadata, spec=spec.to_json()))
+
+
+def _spec(sandbox: Sandbox, consumer: KafkaConsumer, group: str) -> KafkaRouteSpec:
+    spec = consumer.spec
+    return KafkaRouteSpec(
+        sandbox=sandbox.metadata.name,
+        consumer=consumer.metadata.name,
+        cluster=spec.cluster,
+        deployment=spec.deployment,
+        fork=fork_name(spec.deployment, sandbox.metadata.name),
+        baseline_group=spec.group,
+        fork_group=group,
+        topics=tuple(sorted(spec.topics)),
+        keys=(sandbox.routing_key,),
+        poll_interval=spec.poll_interval,
+    )
+
+
+def _group_name(
+    sandbox: Sandbox, consumer: KafkaConsumer, cluster: KafkaCluster | None, live: KafkaRoute | None
+) -> str:
+    """The fork's group; one that is recorded keeps its name, whatever the cluster's `groupName` says by now."""
+    if live is not None and live.status.group is not None:
+        return live.spec.fork_group
+    if cluster is None:
+        raise InvalidInputError(
+            Reason.CLUSTER_NOT_FOUND,
+            f"KafkaConsumer {consumer.metadata.name} names KafkaCluster {consumer.spec.cluster}, which does not exist.",
+        )
+    try:
+        return fork_group(
+            cluster.spec.group_name,
+            group=consumer.spec.group,
+            namespace=sandbox.metadata.namespace,
+            sandbox=sandbox.metadata.name,
+        )
+    except ValueError as error:
+        raise InvalidInputError(
+            Reason.GROUP_NAME_INVALID, f"KafkaCluster {cluster.metadata.name} names no group: {error}."
+        ) from error
+
+
+def _is_same_handoff(live: KafkaRouteSpec, wanted: KafkaRouteSpec) -> bool:
+    """Whether the running hand-off serves what is wanted; only how often consumers ask may change under way."""
+    return (
+        live.model_copy(update={"poll_interval": wanted.poll_interval, "topics": tuple(sorted(live.topics))}) == wanted
+    )

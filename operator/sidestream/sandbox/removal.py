@@ -1,0 +1,132 @@
+"""How what was made for a Sandbox goes: routes, then hand-offs, then forks; never a later step before an earlier; pure.
+
+The same order for a whole Sandbox, for a workload taken out of its spec and for a single Service. It is computed from
+what is left, so that it goes on after any interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from sidestream.api.kafka import KafkaRoute
+from sidestream.api.labels import BASELINE_SERVICE, FORCE_CLEANUP
+from sidestream.api.names import fork_name
+from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
+from sidestream.sandbox.handoffs import is_given_back
+from sidestream.sandbox.observed import Observed
+from sidestream.sandbox.ownership import baseline_of, is_going, made, made_metadata, name_of
+from sidestream.sandbox.services import withdrawn
+
+Target = tuple[Resource, Object]
+"""A kind and an object of it, as live."""
+
+
+class Stage(Enum):
+    """What a removal waits for."""
+
+    ROUTES = auto()
+    """Until no proxy routes to the fork."""
+    DRAIN = auto()
+    """Until the fork has worked off its records."""
+    PODS = auto()
+    """Until the fork's objects and pods are gone."""
+    GROUPS = auto()
+    """Until the fork's consumer groups are deleted."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What to write and delete now, and what the rest waits for; `stage` is None when nothing is left.
+
+    `names` are those that the stage waits for: Services, KafkaRoutes or Deployments.
+    """
+
+    writes: tuple[Target, ...] = ()
+    deletes: tuple[Target, ...] = ()
+    stage: Stage | None = None
+    names: tuple[str, ...] = ()
+
+
+def removal_of_all(observed: Observed) -> Removal:
+    """The next step in the removal of everything that was made for the Sandbox.
+
+    An answer to `force-cleanup` is handed on to the KafkaRoutes, whose reconciler lets go of them then.
+    """
+    routed = tuple(sorted(route.service for route in observed.sandbox.status.routes))
+    if routed:
+        return Removal(stage=Stage.ROUTES, names=routed)
+    return replace(_step(observed, lambda _: True), writes=_forced(observed))
+
+
+def removal_of_workload(observed: Observed, baseline: str) -> Removal:
+    """The next step in the removal of the fork of a baseline that the Sandbox no longer names."""
+    services = [item for item in observed.ours(SERVICES) if baseline_of(item) == baseline]
+    withdrawal = removal_of_services(observed, services)
+    if withdrawal.stage is Stage.ROUTES:
+        return withdrawal
+    return _step(observed, lambda item: baseline_of(item) == baseline)
+
+
+def removal_of_services(observed: Observed, services: Iterable[Object]) -> Removal:
+    """The next step in the removal of single fork Services, each of which may go once it is routed no more."""
+    services = tuple(services)
+    offered = [item for item in services if BASELINE_SERVICE in item["metadata"]["labels"]]
+    routed = {
+        fork_name(route.service, observed.sandbox.metadata.name): route.service
+        for route in observed.sandbox.status.routes
+    }
+    waiting = sorted(
+        {item["metadata"]["labels"][BASELINE_SERVICE] for item in offered}
+        | {routed[name_of(item)] for item in services if name_of(item) in routed}
+    )
+    if waiting:
+        writes = tuple((SERVICES, withdrawn(item, observed.sandbox, baseline_of(item))) for item in offered)
+        return Removal(writes=writes, stage=Stage.ROUTES, names=tuple(waiting))
+    return Removal(deletes=_not_going((SERVICES, item) for item in services))
+
+
+def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:
+    """The next step for objects that no proxy routes to any more."""
+    routes = [item for item in observed.ours(KAFKA_ROUTES) if is_meant(item)]
+    working = tuple(name_of(item) for item in routes if not is_given_back(KafkaRoute.from_json(item)))
+    if working:
+        return Removal(deletes=_not_going((KAFKA_ROUTES, item) for item in routes), stage=Stage.DRAIN, names=working)
+    parts = [
+        (resource, item)
+        for resource in (DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS)
+        for item in observed.ours(resource)
+        if is_meant(item)
+    ]
+    pods = [item for item in observed.pods if is_meant(item)]
+    if parts or pods:
+        names = {fork_name(baseline_of(item), observed.sandbox.metadata.name) for item in pods}
+        names |= {name_of(item) for resource, item in parts if resource is DEPLOYMENTS}
+        return Removal(deletes=_not_going(parts), stage=Stage.PODS, names=tuple(sorted(names)))
+    if routes:
+        return Removal(
+            deletes=_not_going((KAFKA_ROUTES, item) for item in routes),
+            stage=Stage.GROUPS,
+            names=tuple(name_of(item) for item in routes),
+        )
+    return Removal()
+
+
+def _forced(observed: Observed) -> tuple[Target, ...]:
+    """The KafkaRoutes with the Sandbox's `force-cleanup` on them; the uid keeps a write from making one anew."""
+    answer = observed.sandbox.metadata.annotations.get(FORCE_CLEANUP)
+    if answer is None:
+        return ()
+    forced = []
+    for item in observed.ours(KAFKA_ROUTES):
+        metadata = made_metadata(
+            observed.sandbox, baseline_of(item), name_of(item), annotations={FORCE_CLEANUP: answer}
+        )
+        metadata["uid"] = item["metadata"]["uid"]
+        forced.append((KAFKA_ROUTES, made(KAFKA_ROUTES, metadata, spec=item["spec"])))
+    return tuple(forced)
+
+
+def _not_going(targets: Iterable[Target]) -> tuple[Target, ...]:
+    return tuple((resource, item) for resource, item in targets if not is_going(item))
