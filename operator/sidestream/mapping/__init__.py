@@ -1,0 +1,1 @@
+"""The mapping service: tells consumers whose records are whose, and people which fork serves a tenant."""

@@ -1,0 +1,120 @@
+"""What the mapping service answers, as models: the source of its OpenAPI document.
+
+`sidestream_sdk.ownership.Mapping` reads a `ConsumerAnswer` on the other end; a test holds both together.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sidestream.api.base import Model
+from sidestream.config import HeaderSettings
+
+
+class Header(Model):
+    """Where records carry the tenant's routing key."""
+
+    mode: Literal["baggage", "exact", "both"] = Field(description="A member of `baggage`, a plain header, or either.")
+    baggage_key: str = Field(description="The member's name in `baggage`.")
+    name: str = Field(description="The plain header's name.")
+
+    @classmethod
+    def of(cls, settings: HeaderSettings) -> Header:
+        """As the program was told."""
+        return cls(mode=settings.mode.value, baggage_key=settings.baggage_key, name=settings.name)
+
+
+class ChangeAnswer(Model):
+    """One fork's claim on the records of some keys."""
+
+    id: str = Field(description="Name of the KafkaRoute.")
+    sandbox: str
+    keys: tuple[str, ...] = Field(description="Routing keys of the fork's tenants, sorted.")
+    group: str = Field(description="The fork's consumer group.")
+    phase: str = Field(
+        description="Preparing, Active: only the fork takes these keys. Draining: fork and baseline do. "
+        "Anything else: only the baseline does."
+    )
+
+
+class TopicAnswer(Model):
+    """One topic of the consumer."""
+
+    group: str = Field(description="The baseline's consumer group.")
+    changes: tuple[ChangeAnswer, ...] = Field(description="Sorted by id.")
+
+
+class ConsumerAnswer(Model):
+    """What the baseline of one workload and all its forks decide by."""
+
+    consumer: str = Field(description="`namespace/deployment` of the baseline.")
+    header: Header
+    poll_interval_seconds: Annotated[float, Field(gt=0)] = Field(
+        description="Every consumer must have read a change after this time, so it asks more often."
+    )
+    topics: dict[str, TopicAnswer]
+
+
+class TenantWorkload(Model):
+    """One forked Deployment of a tenant."""
+
+    deployment: str
+    fork: str
+    services: tuple[str, ...]
+
+
+class TenantRoute(Model):
+    """How requests for a tenant reach the fork behind one Service."""
+
+    service: str
+    state: str
+
+
+class TenantConsumer(Model):
+    """One consumer of a tenant's fork."""
+
+    consumer: str = Field(description="`namespace/deployment` of the baseline.")
+    topics: tuple[str, ...]
+    group: str
+    phase: str
+
+
+class TenantSandbox(Model):
+    """One Sandbox that answers to the tenant's key."""
+
+    namespace: str
+    name: str
+    ready: Literal["True", "False", "Unknown"]
+    workloads: tuple[TenantWorkload, ...]
+    routes: tuple[TenantRoute, ...]
+    consumers: tuple[TenantConsumer, ...]
+
+
+class TenantAnswer(Model):
+    """Who serves a tenant."""
+
+    key: str
+    sandboxes: tuple[TenantSandbox, ...]
+
+
+class TenantSummary(Model):
+    """A tenant in the list of all."""
+
+    key: str
+    sandboxes: tuple[str, ...] = Field(description="As `namespace/name`, sorted.")
+
+
+class TenantsAnswer(Model):
+    """A page of all tenants in the order of their keys."""
+
+    tenants: tuple[TenantSummary, ...]
+    next: str | None = Field(default=None, description="Pass it as `after` for the next page; left out on the last.")
+
+
+class Problem(Model):
+    """Why there is no answer."""
+
+    reason: Literal["UnknownConsumer", "UnknownTenant", "NotReady"]
+    message: str = Field(description="A sentence for people.")

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import (
+    conditioned,
+    created,
+    having,
+    in_namespace,
+    in_phase,
+    kafka_consumer,
+    kafka_route,
+    routing_key,
+    sandbox,
+)
+from sidestream.api.kafka import KafkaConsumer, KafkaRoute, Phase
+from sidestream.api.sandbox import Sandbox
+from sidestream.config import HeaderMode, HeaderSettings
+from sidestream.kube.port import Object
+from sidestream.mapping.answers import Header
+from sidestream.mapping.snapshot import Snapshot
+from sidestream_sdk.ownership import FORK_ONLY, FORK_TAKES, Mapping, takes
+
+HEADER = Header.of(HeaderSettings())
+
+
+def snapshot(*objects: Object, header: Header = HEADER) -> Snapshot:
+    return Snapshot(
+        consumers=[KafkaConsumer.from_json(item) for item in objects if item["kind"] == "KafkaConsumer"],
+        routes=[KafkaRoute.from_json(item) for item in objects if item["kind"] == "KafkaRoute"],
+        sandboxes=[Sandbox.from_json(item) for item in objects if item["kind"] == "Sandbox"],
+        header=header,
+    )
+
+
+def answer(taken: Snapshot, deployment: str = "fulfilment") -> Any:
+    encoded = taken.consumer("shop", deployment)
+    assert encoded is not None
+    return json.loads(encoded.body)
+
+
+def route_of(tenant: str, phase: str = "Active", **spec: Any) -> Object:
+    values = {"sandbox": tenant, "keys": [tenant], "forkGroup": f"fulfilment.sbx.{tenant}", **spec}
+    changes = [having(f"spec.{name}", value) for name, value in values.items()]
+    return kafka_route(f"fulfilment-orders-{tenant}", in_phase(phase), *changes)
+
+
+def test_a_consumer_that_nobody_forked_has_no_changes() -> None:
+    assert answer(snapshot(kafka_consumer())) == {
+        "consumer": "shop/fulfilment",
+        "header": {"mode": "baggage", "baggageKey": "tenant", "name": "x-tenant-id"},
+        "pollIntervalSeconds": 5.0,
+        "topics": {"orders.created": {"group": "fulfilment", "changes": []}},
+    }
+
+
+def test_each_kafka_route_is_a_change() -> None:
+    taken = snapshot(kafka_consumer(), route_of("bob", "Draining"), route_of("alice", keys=["release", "alice"]))
+
+    assert answer(taken)["topics"]["orders.created"]["changes"] == [
+        {
+            "id": "fulfilment-orders-alice",
+            "sandbox": "alice",
+            "keys": ["alice", "release"],
+            "group": "fulfilment.sbx.alice",
+            "phase": "Active",
+        },
+        {
+            "id": "fulfilment-orders-bob",
+            "sandbox": "bob",
+            "keys": ["bob"],
+            "group": "fulfilment.sbx.bob",
+            "phase": "Draining",
+        },
+    ]
+
+
+def test_a_kafka_route_without_status_is_pending() -> None:
+    taken = snapshot(kafka_consumer(), kafka_route())
+
+    assert answer(taken)["topics"]["orders.created"]["changes"][0]["phase"] == "Pending"
+
+
+def test_the_header_is_as_the_program_was_told() -> None:
+    header = Header.of(HeaderSettings(HeaderMode.BOTH, "sd-key", "x-id"))
+
+    assert answer(snapshot(kafka_consumer(), header=header))["header"] == {
+        "mode": "both",
+        "baggageKey": "sd-key",
+        "name": "x-id",
+    }
+
+
+def test_an_unknown_workload_has_no_answer() -> None:
+    taken = snapshot(kafka_consumer(), route_of("alice"))
+
+    assert taken.consumer("shop", "orders") is None
+    assert taken.consumer("elsewhere", "fulfilment") is None
+
+
+def test_a_route_counts_on_when_its_kafka_consumer_is_gone() -> None:
+    taken = answer(snapshot(route_of("alice", pollInterval="2s")))
+
+    assert taken["topics"]["orders.created"]["group"] == "fulfilment"
+    assert len(taken["topics"]["orders.created"]["changes"]) == 1
+    assert taken["pollIntervalSeconds"] == 2.0
+
+
+def test_several_kafka_consumers_of_a_deployment_are_one_mapping() -> None:
+    other = kafka_consumer(
+        "fulfilment-cancel",
+        having("spec.topics", ["orders.cancelled"]),
+        having("spec.group", "cancel"),
+        having("spec.pollInterval", "3s"),
+    )
+    cancelled = route_of("alice", topics=["orders.cancelled"], baselineGroup="cancel", forkGroup="cancel.sbx.alice")
+
+    taken = answer(snapshot(kafka_consumer(), other, cancelled))
+
+    assert taken["pollIntervalSeconds"] == 3.0
+    assert list(taken["topics"]) == ["orders.cancelled", "orders.created"]
+    assert taken["topics"]["orders.cancelled"]["group"] == "cancel"
+    assert [change["group"] for change in taken["topics"]["orders.cancelled"]["changes"]] == ["cancel.sbx.alice"]
+    assert taken["topics"]["orders.created"]["changes"] == []
+
+
+def test_of_two_groups_on_one_topic_the_older_kafka_consumers_is_shown() -> None:
+    older = kafka_consumer("z-older", having("spec.group", "older"), created("2025-01-01T00:00:00Z"))
+    newer = kafka_consumer("a-newer", having("spec.group", "newer"))
+
+    assert answer(snapshot(newer, older))["topics"]["orders.created"]["group"] == "older"
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"),
+    [("5s", 5.0), ("1m30s", 90.0), ("0s", 0.1), ("2h", 3600.0), ("2h1s", 3600.0)],
+)
+def test_the_poll_interval_is_one_that_consumers_accept(interval: str, seconds: float) -> None:
+    taken = snapshot(kafka_consumer("c", having("spec.pollInterval", interval)))
+
+    assert answer(taken)["pollIntervalSeconds"] == seconds
+    assert Mapping.from_json(answer(taken)).poll_interval == seconds
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_the_sdk_decides_by_the_answer_as_the_phase_means(phase: Phase) -> None:
+    mapping = Mapping.from_json(answer(snapshot(kafka_consumer(), route_of("alice", phase))))
+    topic = mapping.topics["orders.created"]
+
+    assert takes(topic, sandbox=None, key="alice") == (phase not in FORK_ONLY)
+    assert takes(topic, sandbox="alice", key="alice") == (phase in FORK_TAKES)
+    assert takes(topic, sandbox=None, key="bob")
+
+
+def test_the_sdk_knows_every_phase_by_its_api_name() -> None:
+    assert set(Phase) >= FORK_TAKES
+
+
+@given(seed=st.integers(), tenants=st.lists(st.sampled_from("abcdef"), unique=True))
+def test_the_etag_depends_on_the_objects_and_not_on_their_order(seed: int, tenants: list[str]) -> None:
+    objects = [kafka_consumer(), *(route_of(tenant) for tenant in tenants)]
+    shuffled = random.Random(seed).sample(objects, len(objects))  # noqa: S311 - no secret
+
+    first, second = (
+        snapshot(*objects).consumer("shop", "fulfilment"),
+        snapshot(*shuffled).consumer("shop", "fulfilment"),
+    )
+
+    assert first == second
+
+
+def test_the_etag_changes_with_the_phase() -> None:
+    tags = set()
+    for phase in Phase:
+        encoded = snapshot(kafka_consumer(), route_of("alice", phase)).consumer("shop", "fulfilment")
+        assert encoded is not None
+        tags.add(encoded.etag)
+
+    assert len(tags) == len(Phase)
+
+
+def test_an_answer_is_made_once() -> None:
+    taken = snapshot(kafka_consumer())
+
+    assert taken.consumer("shop", "fulfilment") is taken.consumer("shop", "fulfilment")
+
+
+# --- tenants
+
+
+def ready_sandbox(name: str, key: str | None = None) -> Object:
+    status = {
+        "workloads": [{"deployment": "orders", "fork": f"orders-{name}", "services": [f"orders-{name}"]}],
+        "routes": [
+            {
+                "service": "orders",
+                "provider": "VirtualService",
+                "mode": "Owned",
+                "state": "Programmed",
+                "reason": "Programmed",
+            }
+        ],
+    }
+    return sandbox(name, having("status", status), conditioned("Ready", "True", "Ready"), routing_key(key or name))
+
+
+def test_a_tenant_knows_its_forks_routes_and_groups() -> None:
+    taken = snapshot(ready_sandbox("alice"), kafka_consumer(), route_of("alice"), route_of("bob"))
+
+    found = taken.tenant("alice")
+
+    assert found is not None
+    assert found.to_json() == {
+        "key": "alice",
+        "sandboxes": [
+            {
+                "namespace": "shop",
+                "name": "alice",
+                "ready": "True",
+                "workloads": [{"deployment": "orders", "fork": "orders-alice", "services": ["orders-alice"]}],
+                "routes": [{"service": "orders", "state": "Programmed"}],
+                "consumers": [
+                    {
+                        "consumer": "shop/fulfilment",
+                        "topics": ["orders.created"],
+                        "group": "fulfilment.sbx.alice",
+                        "phase": "Active",
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def test_a_sandbox_without_conditions_is_unknown() -> None:
+    found = snapshot(sandbox("alice")).tenant("alice")
+
+    assert found is not None
+    assert found.sandboxes[0].ready == "Unknown"
+
+
+def test_sandboxes_that_share_a_key_are_one_tenant() -> None:
+    elsewhere = sandbox("carol", routing_key("team"), in_namespace("billing"))
+    taken = snapshot(sandbox("bob", routing_key("team")), elsewhere, sandbox("alice"))
+
+    found = taken.tenant("team")
+
+    assert found is not None
+    assert [item.namespace + "/" + item.name for item in found.sandboxes] == ["billing/carol", "shop/bob"]
+    assert taken.tenant("bob") is None
+    assert taken.tenants(limit=10).to_json() == {
+        "tenants": [
+            {"key": "alice", "sandboxes": ["shop/alice"]},
+            {"key": "team", "sandboxes": ["billing/carol", "shop/bob"]},
+        ]
+    }
+
+
+@given(names=st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=12), limit=st.integers(1, 5))
+def test_pages_together_are_all_tenants_once(names: list[str], limit: int) -> None:
+    taken = snapshot(*(sandbox(name) for name in names))
+
+    seen: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = taken.tenants(after=after, limit=limit)
+        assert len(page.tenants) <= limit
+        seen += [tenant.key for tenant in page.tenants]
+        after = page.next
+
+    assert seen == sorted(names)

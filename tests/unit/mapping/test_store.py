@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from builders import FakeClock, having, in_phase, kafka_consumer, kafka_route, sandbox, settle, without
+from sidestream.config import HeaderSettings
+from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
+from sidestream.kube.reflector import WatchEvent
+from sidestream.mapping.answers import Header
+from sidestream.mapping.store import STALE_SECONDS, MappingStore
+
+KINDS = (KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES)
+
+
+class Source:
+    """An API server whose lists wait until the test lets them through, and whose watches tell what it sends."""
+
+    def __init__(self, *objects: Object) -> None:
+        self.objects = objects
+        self.listing = {resource: asyncio.Event() for resource in KINDS}
+        self.events: dict[Resource, asyncio.Queue[WatchEvent]] = {resource: asyncio.Queue() for resource in KINDS}
+
+    async def list_versioned(
+        self, resource: Resource, namespace: str = "", *, labels: str = ""
+    ) -> tuple[Sequence[Object], str]:
+        assert (namespace, labels) == ("", "")
+        await self.listing[resource].wait()
+        return [item for item in self.objects if item["kind"] == resource.kind], "100"
+
+    async def watch(
+        self, resource: Resource, namespace: str = "", *, labels: str = "", resource_version: str
+    ) -> AsyncGenerator[WatchEvent, None]:
+        assert (namespace, labels, resource_version) == ("", "", "100")
+        while True:
+            yield await self.events[resource].get()
+
+    async def let(self, *resources: Resource) -> None:
+        for resource in resources:
+            self.listing[resource].set()
+        await settle()
+
+    async def send(self, resource: Resource, event: WatchEvent) -> None:
+        self.events[resource].put_nowait(event)
+        await settle()
+
+
+@asynccontextmanager
+async def storing(source: Source, clock: FakeClock) -> AsyncIterator[MappingStore]:
+    store = MappingStore(source, clock, header=Header.of(HeaderSettings()))
+    running = asyncio.create_task(store.run())
+    await settle()
+    try:
+        yield store
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+def phase_in(store: MappingStore) -> str | None:
+    """The phase of the only change of the only topic; None without one."""
+    taken = store.snapshot
+    assert taken is not None
+    encoded = taken.consumer("shop", "fulfilment")
+    assert encoded is not None
+    _, found, rest = encoded.body.decode().partition('"phase":"')
+    return rest.partition('"')[0] if found else None
+
+
+def at(version: int, phase: str) -> Object:
+    return kafka_route("alice", in_phase(phase), having("metadata.resourceVersion", str(version)))
+
+
+async def test_there_is_no_answer_before_every_kind_was_listed() -> None:
+    source = Source(kafka_consumer(), at(1, "Active"))
+    async with storing(source, FakeClock()) as store:
+        await source.let(KAFKA_CONSUMERS, KAFKA_ROUTES)
+        assert store.snapshot is None
+        assert store.why_not_ready() == "sandboxes have not been listed yet"
+
+        await source.let(SANDBOXES)
+        assert phase_in(store) == "Active"
+        assert store.why_not_ready() is None
+
+
+async def test_a_change_makes_a_new_snapshot_and_nothing_else_does() -> None:
+    source = Source(kafka_consumer(), at(1, "Preparing"))
+    async with storing(source, FakeClock()) as store:
+        await source.let(*KINDS)
+        before = store.snapshot
+        assert phase_in(store) == "Preparing"
+        bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}})
+        await source.send(KAFKA_ROUTES, bookmark)
+        assert store.snapshot is before
+
+        await source.send(KAFKA_ROUTES, WatchEvent("MODIFIED", at(2, "Active")))
+        assert phase_in(store) == "Active"
+        await source.send(KAFKA_ROUTES, WatchEvent("DELETED", at(3, "Active")))
+        assert phase_in(store) is None
+
+
+async def test_an_object_that_cannot_be_read_is_left_out_until_it_can() -> None:
+    broken = kafka_route("alice", without("spec.keys"), having("metadata.resourceVersion", "2"))
+    source = Source(kafka_consumer(), at(1, "Active"))
+    async with storing(source, FakeClock()) as store:
+        await source.let(*KINDS)
+        await source.send(KAFKA_ROUTES, WatchEvent("MODIFIED", broken))
+        assert phase_in(store) is None
+
+        await source.send(KAFKA_ROUTES, WatchEvent("MODIFIED", at(3, "Active")))
+        assert phase_in(store) == "Active"
+
+
+@pytest.mark.parametrize("silent", KINDS, ids=lambda resource: resource.plural)
+async def test_a_silent_watch_is_not_trusted_but_still_answers(silent: Resource) -> None:
+    source = Source(kafka_consumer(), sandbox())
+    clock = FakeClock()
+    async with storing(source, clock) as store:
+        await source.let(*KINDS)
+        clock.move(STALE_SECONDS)
+        assert store.why_not_ready() is None
+
+        clock.move(1)
+        for resource in KINDS:
+            if resource != silent:
+                await source.send(resource, WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}}))
+        assert store.why_not_ready() == f"the watch of {silent.plural} has been silent for more than 120 s"
+        assert store.snapshot is not None
+
+        await source.send(silent, WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}}))
+        assert store.why_not_ready() is None
