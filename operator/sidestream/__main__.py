@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidestream.cli import main
+from sidestream.cli.main import main
 
 if __name__ == "__main__":
     main()

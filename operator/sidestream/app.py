@@ -119,9 +119,9 @@ async def _resync_forever(clock: Clock, seconds: float, queues: Queues, wakeups:
         handlers.resync(queues, wakeups)
 
 
-def _log_in(**kwargs: object) -> kopf.ConnectionInfo | None:
+def _log_in(*, settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo | None:
     """Kopf's own connection: the Pod's ServiceAccount, else KUBECONFIG."""
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+    return kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
 
 
 def _liveness() -> Mapping[str, Check]:

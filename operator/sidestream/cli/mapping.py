@@ -13,7 +13,6 @@ from sidestream.cli.options import (
     LogLevelOption,
 )
 from sidestream.config import HeaderMode, HeaderSettings, LogFormat
-from sidestream.mapping.service import MappingSettings, serve
 from sidestream.runtime.logging import configure_logging
 
 
@@ -27,6 +26,8 @@ def run(
     log_level: LogLevelOption = "info",
 ) -> None:
     """Serve the mapping of every consumer; any number of replicas, none of which keeps anything."""
+    from sidestream.mapping.service import MappingSettings, serve  # noqa: PLC0415 - see cli.main
+
     configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
     header = HeaderSettings(mode=header_mode, baggage_key=baggage_key, name=header_name)
     asyncio.run(serve(MappingSettings(header=header, http_port=http_port)))

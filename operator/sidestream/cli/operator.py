@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from sidestream.app import run_operator
 from sidestream.cli.options import (
     BaggageKeyOption,
     HeaderModeOption,
@@ -50,6 +49,8 @@ def run(
     log_level: LogLevelOption = "info",
 ) -> None:
     """Reconcile Sandboxes; of several replicas one leads and the others stand by."""
+    from sidestream.app import run_operator  # noqa: PLC0415 - see cli.main
+
     configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
     settings = OperatorSettings(
         namespace=namespace,

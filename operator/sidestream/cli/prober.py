@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from sidestream.cli.options import HttpPortOption, LogFormatOption, LogLevelOption
 from sidestream.config import LogFormat
 from sidestream.routing.hosts import DEFAULT_DOMAIN
-from sidestream.routing.prober_app import ProberSettings, create_app
 from sidestream.runtime.logging import configure_logging
 
 
@@ -24,6 +22,10 @@ def run(
     log_level: LogLevelOption = "info",
 ) -> None:
     """Answer the operator's questions from within the mesh; runs in a pod with a sidecar."""
+    import uvicorn  # noqa: PLC0415 - see cli.main
+
+    from sidestream.routing.prober_app import ProberSettings, create_app  # noqa: PLC0415 - see cli.main
+
     configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
     app = create_app(ProberSettings(cluster_domain=cluster_domain))
     uvicorn.run(app, host="0.0.0.0", port=http_port, log_config=None, access_log=False)  # noqa: S104 - a pod's port

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, merge_conditions
+from sidestream.api.conditions import Condition, ConditionType, Reason, condition, merge_conditions
 from sidestream.api.kafka import KafkaConsumer, KafkaRoute, Phase
 from sidestream.api.times import format_time
 from sidestream.errors import InvalidInputError
@@ -15,7 +15,7 @@ from sidestream.kafka.problems import BROKEN_SECONDS, KAFKA_PROBLEMS, Patience, 
 from sidestream.kafka.statuses import is_news, write_status
 from sidestream.kafka.steps import RECHECK_SECONDS
 from sidestream.kube.events import EventRecorder
-from sidestream.kube.port import DEPLOYMENTS, KAFKA_CONSUMERS, KAFKA_ROUTES, KubeApi
+from sidestream.kube.port import DEPLOYMENTS, KAFKA_CONSUMERS, KAFKA_ROUTES, KubeApi, Object
 from sidestream.runtime.clock import Clock
 from sidestream.runtime.reconcile import ObjectKey, Outcome
 
@@ -49,35 +49,38 @@ class KafkaConsumerReconciler:
             return Outcome()
         consumer = KafkaConsumer.from_json(live)
         started = self._clock.monotonic()
-        status = consumer.status.model_copy(update={"tenants": await self._tenants(consumer)})
-        look_after = RECHECK_SECONDS
         try:
             seen = await self._look(consumer)
         except KAFKA_PROBLEMS as error:
             wait = self._patience.wait_for(key, error, started)
             if wait is not None:
                 return Outcome(wait)
-            found = problem(error)
-            accepted = _accepted(found.status, found.reason, found.message)
-            look_after = BROKEN_SECONDS
-        else:
-            self._patience.over(key)
-            accepted = _accepted("True", Reason.ACCEPTED, f"Its group is {consumer.spec.group}")
-            status = status.model_copy(
-                update={
-                    "group_state": str(seen.group.state),
-                    "members": len(seen.group.members),
-                    "partitions": seen.partitions,
-                }
-            )
-        generation = consumer.metadata.generation
+            told = problem(error)
+            accepted = condition(ConditionType.ACCEPTED, told.status, told.reason, told.message)
+            # of the group stays what was last seen
+            return Outcome(BROKEN_SECONDS, await self._write(live, consumer, accepted, {}))
+        self._patience.over(key)
+        accepted = condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED, f"Its group is {consumer.spec.group}")
+        found = {
+            "group_state": str(seen.group.state),
+            "members": len(seen.group.members),
+            "partitions": seen.partitions,
+        }
+        return Outcome(RECHECK_SECONDS, await self._write(live, consumer, accepted, found))
+
+    async def _write(self, live: Object, consumer: KafkaConsumer, accepted: Condition, found: dict[str, Any]) -> bool:
+        before, generation = consumer.status.conditions, consumer.metadata.generation
         now = format_time(self._clock.now())
-        conditions = merge_conditions(consumer.status.conditions, [accepted], generation=generation, now=now)
-        status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-        wrote = await write_status(self._api, KAFKA_CONSUMERS, live, status)
-        if accepted.status != "True" and is_news(consumer.status.conditions, accepted):
+        fields = {
+            **found,
+            "observed_generation": generation,
+            "tenants": await self._tenants(consumer),
+            "conditions": merge_conditions(before, [accepted], generation=generation, now=now),
+        }
+        wrote = await write_status(self._api, KAFKA_CONSUMERS, live, consumer.status.model_copy(update=fields))
+        if accepted.status != "True" and is_news(before, accepted):
             await self._events.record(KAFKA_CONSUMERS, live, "Warning", accepted.reason, accepted.message)
-        return Outcome(look_after, wrote)
+        return wrote
 
     async def _look(self, consumer: KafkaConsumer) -> _Seen:
         """The baseline's group and partitions; raises what stands in the way, the nearest to the user first."""
@@ -100,7 +103,3 @@ class KafkaConsumerReconciler:
         routes = [KafkaRoute.from_json(raw) for raw in await self._api.list(KAFKA_ROUTES, consumer.metadata.namespace)]
         own = (route for route in routes if route.spec.consumer == consumer.metadata.name)
         return sum(route.status.phase in _TAKING for route in own)
-
-
-def _accepted(status: Status, reason: Reason, message: str) -> Condition:
-    return condition(ConditionType.ACCEPTED, status, reason, message)

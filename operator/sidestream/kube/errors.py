@@ -16,9 +16,6 @@ from sidestream.errors import (
     TransientError,
 )
 
-_PATCH_TEST_FAILED: Final = "test failed"
-"""What the API server's JSON patch library says of a failed `test` operation; the status is 422 as for any fault."""
-
 _LONGEST_RETRY_AFTER: Final = 120.0
 
 
@@ -39,7 +36,8 @@ def error_of_answer(*, attempt: str, status: int, headers: Mapping[str, str], bo
             error = ExpiredError(message)
         case HTTPStatus.NOT_FOUND if not _names_an_object(answer):
             error = NotServedError(f"cannot {attempt}: the cluster does not serve this kind", status=status)
-        case HTTPStatus.UNPROCESSABLE_ENTITY if _PATCH_TEST_FAILED in text:
+        case HTTPStatus.UNPROCESSABLE_ENTITY if not _tells_causes(answer):
+            # so the API server answers a JSON patch whose `test` fails or whose path is not there any more
             error = ConflictError(message)
         case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
             error = ObjectRejectedError(message, status=status)
@@ -73,6 +71,10 @@ def _status_object(body: bytes) -> dict[str, Any]:
 def _names_an_object(answer: dict[str, Any]) -> bool:
     """Whether a 404 says which object is missing; where the kind itself is unknown it cannot."""
     return bool((answer.get("details") or {}).get("name"))
+
+
+def _tells_causes(answer: dict[str, Any]) -> bool:
+    return bool((answer.get("details") or {}).get("causes"))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -37,7 +37,7 @@ def conditions_of(
 def accepted(problem: InvalidInputError | None) -> Condition:
     """Whether the Sandbox can be served as it is written."""
     if problem is None:
-        return condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED, "The Sandbox can be served as it is written.")
+        return condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED, "The Sandbox can be served as it is written")
     return condition(ConditionType.ACCEPTED, "False", Reason(problem.reason), problem.message)
 
 
@@ -50,7 +50,7 @@ def workloads_ready(observed: Observed, desired: Iterable[Desired], removals: It
     for removal in removals:
         if removal.stage is Stage.PODS:
             return _not(ConditionType.WORKLOADS_READY, Reason.DELETING, removal_text(removal))
-    return condition(ConditionType.WORKLOADS_READY, "True", Reason.READY, "All forks are available.")
+    return condition(ConditionType.WORKLOADS_READY, "True", Reason.READY, "All forks are available")
 
 
 def routes_ready(
@@ -62,9 +62,9 @@ def routes_ready(
             return _not(ConditionType.ROUTES_READY, Reason.DELETING, removal_text(removal))
     services = _forked_services(observed, desired)
     if not services and problem is not None:
-        return _not(ConditionType.ROUTES_READY, Reason.PENDING, "Routes are made once the Sandbox is accepted.")
+        return _not(ConditionType.ROUTES_READY, Reason.PENDING, "Routes are made once the Sandbox is accepted")
     if not services:
-        text = "No Service leads to the forked Deployments."
+        text = "No Service leads to the forked Deployments"
         return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, text)
     entries = {
         entry.service: entry
@@ -74,7 +74,7 @@ def routes_ready(
     verdicts = [_route_verdict(service, entries.get(service)) for service in services]
     return next(
         (verdict for status in ("False", "Unknown") for verdict in verdicts if verdict.status == status),
-        condition(ConditionType.ROUTES_READY, "True", Reason.PROGRAMMED, "All routes are in the proxies."),
+        condition(ConditionType.ROUTES_READY, "True", Reason.PROGRAMMED, "All routes are in the proxies"),
     )
 
 
@@ -85,7 +85,7 @@ def kafka_ready(observed: Observed, desired: Iterable[Desired], removals: Iterab
         if handoff.problem is not None:
             return _not(ConditionType.KAFKA_READY, Reason(handoff.problem.reason), handoff.problem.message)
         if handoff.live is None:
-            return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {handoff.name} is being made.")
+            return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {handoff.name} is being made")
     routes = sorted(observed.our_routes().items())
     for name, route in routes:
         unready = unready_route(name, route)
@@ -95,9 +95,9 @@ def kafka_ready(observed: Observed, desired: Iterable[Desired], removals: Iterab
         if removal.stage in {Stage.DRAIN, Stage.GROUPS}:
             return _not(ConditionType.KAFKA_READY, Reason.DRAINING, removal_text(removal))
     if not handoffs:
-        text = "No KafkaConsumer names a forked Deployment."
+        text = "No KafkaConsumer names a forked Deployment"
         return condition(ConditionType.KAFKA_READY, "True", Reason.NOT_APPLICABLE, text)
-    return condition(ConditionType.KAFKA_READY, "True", Reason.ACTIVE, "The forks consume their tenant's records.")
+    return condition(ConditionType.KAFKA_READY, "True", Reason.ACTIVE, "The forks consume their tenant's records")
 
 
 def ready(parts: Sequence[Condition]) -> Condition:
@@ -110,18 +110,18 @@ def ready(parts: Sequence[Condition]) -> Condition:
         for part in ranked:
             if part.status == status:
                 return part.model_copy(update={"type": ConditionType.READY})
-    return condition(ConditionType.READY, "True", Reason.READY, "The Sandbox's requests and records reach its forks.")
+    return condition(ConditionType.READY, "True", Reason.READY, "The Sandbox's requests and records reach its forks")
 
 
 def unready_route(name: str, route: KafkaRoute) -> Condition | None:
     """KafkaReady as this KafkaRoute alone makes it, None when the route is ready."""
     said = find_condition(route.status.conditions, ConditionType.READY)
     if said is None or (not route.is_deleting and said.observed_generation < route.metadata.generation):
-        return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {name} has not been looked at yet.")
+        return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {name} has not been looked at yet")
     if said.status == "True" and not route.is_deleting:
         return None
     if said.status == "True":
-        return _not(ConditionType.KAFKA_READY, Reason.DRAINING, f"KafkaRoute {name} is being given back.")
+        return _not(ConditionType.KAFKA_READY, Reason.DRAINING, f"KafkaRoute {name} is being given back")
     return said.model_copy(update={"type": ConditionType.KAFKA_READY})
 
 
@@ -130,27 +130,27 @@ def removal_text(removal: Removal) -> str:
     names = ", ".join(removal.names)
     match removal.stage:
         case Stage.ROUTES:
-            return f"Waits until no proxy routes to the forks of Service {names} any more."
+            return f"Waits until no proxy routes to the forks of Service {names} any more"
         case Stage.DRAIN:
-            return f"Waits until the fork has worked off the records of KafkaRoute {names}."
+            return f"Waits until the fork has worked off the records of KafkaRoute {names}"
         case Stage.PODS:
-            return f"Waits until the pods of Deployment {names} are gone."
+            return f"Waits until the pods of Deployment {names} are gone"
         case Stage.GROUPS:
-            return f"Waits until the consumer group of KafkaRoute {names} is deleted."
+            return f"Waits until the consumer group of KafkaRoute {names} is deleted"
         case None:
-            return "Nothing is left."
+            return "Nothing is left"
 
 
 def _unready_fork(observed: Observed, item: Desired) -> tuple[Reason, str] | None:
     live = observed.our(DEPLOYMENTS, item.name)
     if live is None:
-        return Reason.FORK_NOT_READY, f"Deployment {item.name} has not been made."
+        return Reason.FORK_NOT_READY, f"Deployment {item.name} has not been made"
     if is_going(live):
-        return Reason.FORK_NOT_READY, f"Deployment {item.name} is being deleted by somebody; it will be made again."
+        return Reason.FORK_NOT_READY, f"Deployment {item.name} is being deleted by somebody; it will be made again"
     if item.waits_for_kafka:
-        return Reason.WAITING_FOR_KAFKA, f"Deployment {item.name} has no pods until {_awaited_groups(item)}."
+        return Reason.WAITING_FOR_KAFKA, f"Deployment {item.name} has no pods until {_awaited_groups(item)}"
     wait = wait_of(live, observed.pods_of(item.workload.deployment))
-    return None if wait is None else (Reason.FORK_NOT_READY, f"Deployment {item.name} {wait}.")
+    return None if wait is None else (Reason.FORK_NOT_READY, f"Deployment {item.name} {wait}")
 
 
 def _awaited_groups(item: Desired) -> str:
@@ -167,18 +167,14 @@ def _forked_services(observed: Observed, desired: Iterable[Desired]) -> list[str
 
 def _route_verdict(service: str, entry: RouteStatus | None) -> Condition:
     if entry is None:
-        return _not(ConditionType.ROUTES_READY, Reason.PENDING, f"The route of Service {service} is being made.")
+        return _not(ConditionType.ROUTES_READY, Reason.PENDING, f"The route of Service {service} is being made")
     status: Status = "False"
     if entry.state == "Programmed":
         status = "True"
     elif entry.state == "Written" and entry.reason == Reason.NOT_VERIFIED:
         status = "Unknown"
     text = f"Service {service}: {entry.message or entry.state}"
-    return Condition(type=ConditionType.ROUTES_READY, status=status, reason=entry.reason, message=_stopped(text))
-
-
-def _stopped(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
+    return Condition(type=ConditionType.ROUTES_READY, status=status, reason=entry.reason, message=text)
 
 
 def _not(type_: ConditionType, reason: Reason, message: str) -> Condition:

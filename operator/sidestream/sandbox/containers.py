@@ -43,12 +43,12 @@ def container_name(pod_spec: Object, name: str) -> str:
         if len(names) == 1:
             return str(names[0])
         raise InvalidInputError(
-            Reason.CONTAINER_NOT_FOUND, f"No container is named and there is more than one: {', '.join(names)}."
+            Reason.CONTAINER_NOT_FOUND, f"no container is named and there is more than one: {', '.join(names)}"
         )
     every = all_containers(pod_spec)
     if name not in every:
         raise InvalidInputError(
-            Reason.CONTAINER_NOT_FOUND, f"There is no container {name}; there is {', '.join(every)}."
+            Reason.CONTAINER_NOT_FOUND, f"there is no container {name}; there is {', '.join(every)}"
         )
     return name
 

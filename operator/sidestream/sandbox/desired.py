@@ -21,7 +21,7 @@ from sidestream.sandbox.fork import fork_deployment, stopped, wanted_replicas
 from sidestream.sandbox.handoffs import Handoff, handoffs_of, is_working
 from sidestream.sandbox.labels import Selection, selections_of
 from sidestream.sandbox.observed import Observed
-from sidestream.sandbox.ownership import baseline_of, is_label_value, is_made, is_ours, name_of
+from sidestream.sandbox.ownership import baseline_of, is_made, is_ours, name_of
 from sidestream.sandbox.pinning import pinned_baseline, snapshot
 from sidestream.sandbox.services import fork_service, services_of
 
@@ -84,10 +84,6 @@ def desired_workloads(observed: Observed) -> tuple[Desired, ...]:
 
 def first_problem(observed: Observed, desired: tuple[Desired, ...]) -> InvalidInputError | None:
     """Why the Sandbox is not accepted, None when it is; the message names the workload."""
-    if not is_label_value(observed.sandbox.metadata.name):
-        return InvalidInputError(
-            Reason.FORK_REJECTED, "The Sandbox's name is longer than the 63 characters that a label holds; shorten it."
-        )
     for item in desired:
         problem = item.problem or _problem_of_names(observed, item) or _rejection(observed, item)
         if problem is not None:
@@ -143,7 +139,7 @@ def _refuse_what_is_taken(observed: Observed, workload: Workload) -> None:
         raise InvalidInputError(
             Reason.WORKLOAD_TAKEN,
             f"Sandbox {holder} is older and forks it for routing key {sandbox.routing_key} already; take the workload "
-            "out of one of the two, or give this Sandbox another routing key.",
+            "out of one of the two, or give this Sandbox another routing key",
         )
 
 
@@ -156,12 +152,12 @@ def _baseline(observed: Observed, workload: Workload) -> Object:
     namespace = observed.sandbox.metadata.namespace
     if found is None:
         raise InvalidInputError(
-            Reason.BASELINE_NOT_FOUND, f"There is no Deployment {workload.deployment} in namespace {namespace}."
+            Reason.BASELINE_NOT_FOUND, f"there is no Deployment {workload.deployment} in namespace {namespace}"
         )
     if is_made(found):
         raise InvalidInputError(
             Reason.BASELINE_NOT_FOUND,
-            f"Deployment {workload.deployment} is itself a fork of {baseline_of(found)}; name that one.",
+            f"Deployment {workload.deployment} is itself a fork of {baseline_of(found)}; name that one",
         )
     return found
 
@@ -188,11 +184,11 @@ def _problem_of_names(observed: Observed, item: Desired) -> InvalidInputError | 
 def _name_taken(observed: Observed, resource: Resource, held: Object) -> InvalidInputError:
     who = f"{resource.kind} {name_of(held)}"
     if is_made(held) and held["metadata"]["labels"][SANDBOX] == observed.sandbox.metadata.name:
-        text = f"{who} belongs to an earlier Sandbox of this name and is not gone yet."
+        text = f"{who} belongs to an earlier Sandbox of this name and is not gone yet"
     elif is_made(held):
-        text = f"{who} belongs to Sandbox {held['metadata']['labels'][SANDBOX]}; give this Sandbox another name."
+        text = f"{who} belongs to Sandbox {held['metadata']['labels'][SANDBOX]}; give this Sandbox another name"
     else:
-        text = f"{who} exists and was not made by Sidestream; give this Sandbox another name."
+        text = f"{who} exists and was not made by Sidestream; give this Sandbox another name"
     return InvalidInputError(Reason.NAME_TAKEN, text)
 
 
@@ -200,8 +196,5 @@ def _rejection(observed: Observed, item: Desired) -> InvalidInputError | None:
     for resource, obj in item.objects():
         words = observed.rejections.get((resource, name_of(obj)))
         if words is not None:
-            text = " ".join(words.split()).rstrip(".")
-            return InvalidInputError(
-                Reason.FORK_REJECTED, f"The API server refuses {resource.kind} {name_of(obj)}: {text[:_MAX_WORDS]}."
-            )
+            return InvalidInputError(Reason.FORK_REJECTED, " ".join(words.split())[:_MAX_WORDS])
     return None

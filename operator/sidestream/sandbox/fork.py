@@ -145,8 +145,8 @@ def _with_group(pod_spec: Object, variable: GroupVariable) -> Object:
     if variable.container not in all_containers(pod_spec):
         raise InvalidInputError(
             Reason.PATCH_FAILED,
-            f"The patch removes container {variable.container}, in which KafkaConsumer {variable.consumer} sets "
-            f"{variable.name}.",
+            f"the patch removes container {variable.container}, in which KafkaConsumer {variable.consumer} sets "
+            f"{variable.name}",
         )
     return with_variables(pod_spec, {variable.name: variable.group}, container=variable.container)
 

@@ -129,7 +129,7 @@ def _group_name(
     if cluster is None:
         raise InvalidInputError(
             Reason.CLUSTER_NOT_FOUND,
-            f"KafkaConsumer {consumer.metadata.name} names KafkaCluster {consumer.spec.cluster}, which does not exist.",
+            f"KafkaConsumer {consumer.metadata.name} names KafkaCluster {consumer.spec.cluster}, which does not exist",
         )
     try:
         return fork_group(
@@ -140,12 +140,11 @@ def _group_name(
         )
     except ValueError as error:
         raise InvalidInputError(
-            Reason.GROUP_NAME_INVALID, f"KafkaCluster {cluster.metadata.name} names no group: {error}."
+            Reason.GROUP_NAME_INVALID, f"KafkaCluster {cluster.metadata.name} names no group: {error}"
         ) from error
 
 
 def _is_same_handoff(live: KafkaRouteSpec, wanted: KafkaRouteSpec) -> bool:
-    """Whether the running hand-off serves what is wanted; only how often consumers ask may change under way."""
-    return (
-        live.model_copy(update={"poll_interval": wanted.poll_interval, "topics": tuple(sorted(live.topics))}) == wanted
-    )
+    """Whether the live hand-off can become what is wanted; only topics and how often consumers ask can change."""
+    changes = {"poll_interval": wanted.poll_interval, "topics": wanted.topics}
+    return live.model_copy(update=changes) == wanted

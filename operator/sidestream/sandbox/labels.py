@@ -87,7 +87,7 @@ def escaped_labels(labels: Labels, selections: Sequence[Selection], sandbox: str
     raise InvalidInputError(
         Reason.FORK_MATCHES_BASELINE_SERVICE,
         f"{stubborn} selects the fork's pods whatever values their labels have; give it a selector that names a label "
-        "with its value.",
+        "with its value",
     )
 
 

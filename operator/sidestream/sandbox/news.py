@@ -36,14 +36,14 @@ def news_of_creation(resource: Resource, obj: Object) -> News | None:
     """Tells of a new fork; its other objects are details."""
     if resource is not DEPLOYMENTS:
         return None
-    return News(EventReason.FORK_CREATED, f"Deployment {name_of(obj)} was made from {baseline_of(obj)}.")
+    return News(EventReason.FORK_CREATED, f"Deployment {name_of(obj)} was made from {baseline_of(obj)}")
 
 
 def news_of_removal(resource: Resource, obj: Object) -> News | None:
     """Tells of a fork that was deleted."""
     if resource is not DEPLOYMENTS:
         return None
-    return News(EventReason.FORK_REMOVED, f"Deployment {name_of(obj)} was deleted.")
+    return News(EventReason.FORK_REMOVED, f"Deployment {name_of(obj)} was deleted")
 
 
 def news_of_conditions(sandbox: Sandbox, status: SandboxStatus) -> tuple[News, ...]:
@@ -65,7 +65,7 @@ def news_of_deletion(sandbox: Sandbox) -> tuple[News, ...]:
     """Tells that a deletion begins: it has made a new generation, which no status has answered yet."""
     if sandbox.status.observed_generation == sandbox.metadata.generation:
         return ()
-    return (News(EventReason.DELETING, "Routes, consumer groups and forks are being removed."),)
+    return (News(EventReason.DELETING, "Routes, consumer groups and forks are being removed"),)
 
 
 def _is_true(found: Condition | None) -> bool:

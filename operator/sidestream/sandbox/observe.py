@@ -26,7 +26,7 @@ from sidestream.kube.port import (
 )
 from sidestream.kube.selectors import selector_text
 from sidestream.sandbox.observed import Observed
-from sidestream.sandbox.ownership import is_label_value, name_of
+from sidestream.sandbox.ownership import name_of
 
 _MADE = (DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS, KAFKA_ROUTES)
 
@@ -80,9 +80,7 @@ async def _observe_all(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
 
 
 async def _made(api: KubeApi, resource: Resource, sandbox: Sandbox) -> list[Object]:
-    """The objects labelled as this Sandbox's; none can be when its name makes no label."""
-    if not is_label_value(sandbox.metadata.name):
-        return []
+    """The objects labelled as this Sandbox's."""
     labels = {MANAGED_BY: MANAGED_BY_VALUE, SANDBOX: sandbox.metadata.name}
     return await api.list(resource, sandbox.metadata.namespace, labels=selector_text(labels))
 

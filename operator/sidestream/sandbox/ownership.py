@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from sidestream.api.labels import BASELINE, MANAGED_BY, MANAGED_BY_VALUE, ROUTING_KEY, SANDBOX
 from sidestream.api.sandbox import Sandbox
 from sidestream.kube.port import SANDBOXES, Object, Resource
-
-_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 
 _NO_GITOPS: Final = {
     "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
@@ -97,11 +94,6 @@ def name_of(obj: Object) -> str:
 def is_going(obj: Object) -> bool:
     """Whether somebody has deleted the object and it is not gone yet."""
     return obj["metadata"].get("deletionTimestamp") is not None
-
-
-def is_label_value(text: str) -> bool:
-    """Whether the API server takes `text` as the value of a label."""
-    return _LABEL_VALUE.fullmatch(text) is not None
 
 
 def _labels(obj: Object) -> dict[str, str]:

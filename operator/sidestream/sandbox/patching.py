@@ -124,4 +124,4 @@ def _are_objects(items: Any) -> bool:
 
 
 def _failure(why: str) -> InvalidInputError:
-    return InvalidInputError(Reason.PATCH_FAILED, f"The patch fails: {why}.")
+    return InvalidInputError(Reason.PATCH_FAILED, f"the patch fails: {why}")

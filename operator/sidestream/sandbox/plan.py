@@ -67,9 +67,8 @@ class Plan:
     requeue_after: float | None = None
 
 
-def plan(observed: Observed, now: datetime, config: SandboxConfig | None = None) -> Plan:
+def plan(observed: Observed, now: datetime, config: SandboxConfig) -> Plan:
     """What to do about a Sandbox at `now` (UTC)."""
-    config = config or SandboxConfig()
     sandbox = observed.sandbox
     if sandbox.is_deleting:
         return _farewell(observed, now, config) if FINALIZER in sandbox.metadata.finalizers else Plan()
@@ -116,7 +115,7 @@ def _next_look(
 def _farewell(observed: Observed, now: datetime, config: SandboxConfig) -> Plan:
     removal = removal_of_all(observed)
     if removal.stage is None:
-        text = "Forks, routes and consumer groups are gone."
+        text = "Forks, routes and consumer groups are gone"
         return Plan(finalizer="remove", news=(News(EventReason.DELETED, text),))
     conditions = farewell_conditions(observed, removal)
     status = status_of(observed, workloads_left(observed), conditions, now)
@@ -132,7 +131,7 @@ def _farewell(observed: Observed, now: datetime, config: SandboxConfig) -> Plan:
 def _expiry(observed: Observed, now: datetime) -> Plan:
     before = observed.sandbox.status
     ttl = observed.sandbox.spec.lifetime.ttl if observed.sandbox.spec.lifetime else ""
-    text = f"The Sandbox has lived for its {ttl} and deletes itself."
+    text = f"The Sandbox has lived for its {ttl} and deletes itself"
     conditions = [item for item in before.conditions if item.type != ConditionType.READY]
     conditions.append(condition(ConditionType.READY, "False", Reason.EXPIRED, text))
     return Plan(

@@ -36,11 +36,11 @@ class _Done:
 class SandboxReconciler:
     """Makes forks, hand-offs and conditions of Sandboxes what they should be, and removes them in order."""
 
-    def __init__(self, api: KubeApi, events: EventRecorder, clock: Clock, config: SandboxConfig) -> None:
+    def __init__(self, api: KubeApi, events: EventRecorder, clock: Clock, config: SandboxConfig | None = None) -> None:
         self._api = api
         self._events = events
         self._clock = clock
-        self._config = config
+        self._config = config or SandboxConfig()
 
     @property
     def name(self) -> str:

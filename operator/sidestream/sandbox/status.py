@@ -61,9 +61,9 @@ def farewell_conditions(observed: Observed, removal: Removal) -> list[Condition]
     """The conditions of a Sandbox in deletion: each says how far its part is, Ready what is waited for now."""
     waiting = condition(ConditionType.READY, "False", Reason.DELETING, removal_text(removal))
     parts = {
-        ConditionType.WORKLOADS_READY: "The forks go when no route and no record needs them.",
-        ConditionType.ROUTES_READY: "No proxy routes to the forks.",
-        ConditionType.KAFKA_READY: "The consumers' records are given back when no proxy routes to the forks.",
+        ConditionType.WORKLOADS_READY: "The forks go when no route and no record needs them",
+        ConditionType.ROUTES_READY: "No proxy routes to the forks",
+        ConditionType.KAFKA_READY: "The consumers' records are given back when no proxy routes to the forks",
     }
     said = {type_: condition(type_, "False", Reason.DELETING, text) for type_, text in parts.items()}
     match removal.stage:

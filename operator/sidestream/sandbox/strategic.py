@@ -263,4 +263,4 @@ def _article(value: Any) -> str:
 
 
 def _misfit(path: str, why: str) -> InvalidInputError:
-    return InvalidInputError(Reason.PATCH_FAILED, f"The patch fails at {path or 'its root'}: {why}.")
+    return InvalidInputError(Reason.PATCH_FAILED, f"the patch fails at {path or 'its root'}: {why}")
