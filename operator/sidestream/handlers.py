@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import kopf
 
-from sidestream.api.labels import FINALIZER, MANAGED_BY, MANAGED_BY_VALUE
+from sidestream.api.labels import GROUP, MANAGED_BY, MANAGED_BY_VALUE
 from sidestream.kafka.wakeups import KafkaWakeups
 from sidestream.kube.port import (
     DEPLOYMENTS,
@@ -78,7 +78,8 @@ def resync(queues: Queues, wakeups: Wakeups) -> None:
 def settings() -> kopf.OperatorSettings:
     """Kopf's settings; what is not named is Kopf's default."""
     settings = kopf.OperatorSettings()
-    settings.persistence.finalizer = FINALIZER
+    # Kopf takes a finalizer of this name off every object that no handler of its own waits for: never let it be ours.
+    settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.peering.standalone = True
     settings.posting.enabled = False
     settings.watching.chunk_size = 500
