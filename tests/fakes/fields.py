@@ -44,7 +44,17 @@ LIST_KEYS: dict[tuple[str, str], tuple[str, ...]] = {
 ATOMIC_OBJECTS = {("Deployment", "spec.selector"), ("Service", "spec.selector")}
 DEFAULTS: dict[str, Any] = {"protocol": "TCP"}
 
-_IDENTITY = {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"}
+_NOBODYS = {
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+}
 
 
 class Schema:
@@ -101,11 +111,7 @@ def item_element(item: Object, keys: tuple[str, ...]) -> str:
 def owned_part(obj: Object) -> Object:
     """The object without what no manager owns."""
     part = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
-    metadata = {
-        name: value
-        for name, value in obj.get("metadata", {}).items()
-        if name not in _IDENTITY and name != "managedFields"
-    }
+    metadata = {name: value for name, value in obj.get("metadata", {}).items() if name not in _NOBODYS}
     return {**part, "metadata": metadata} if metadata else part
 
 

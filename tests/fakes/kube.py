@@ -156,9 +156,8 @@ class FakeKubeApi:
         key = _key(resource, obj)
         self._note(Request("apply_status", resource, key[1], key[2], manager))
         live = self._existing(key)
-        uid = obj["metadata"].get("uid")
-        if uid and uid != live["metadata"]["uid"]:
-            raise ConflictError(f"{resource.kind} {key[2]} is another object now")
+        if obj["metadata"].get("resourceVersion") not in (None, live["metadata"]["resourceVersion"]):
+            raise ConflictError(f"{resource.kind} {key[2]} has changed")
         return self._apply(key, {"status": copy.deepcopy(obj.get("status", {}))}, (manager, "Apply", "status"))
 
     async def patch(self, resource: Resource, namespace: str, name: str, operations: Sequence[Object]) -> Object:
@@ -193,7 +192,7 @@ class FakeKubeApi:
             self.remove(resource, name, namespace)
         elif "deletionTimestamp" not in live["metadata"]:
             new = copy.deepcopy(live)
-            new["metadata"]["deletionTimestamp"] = CREATED
+            new["metadata"] |= {"deletionTimestamp": CREATED, "deletionGracePeriodSeconds": 0}
             new["metadata"]["generation"] = new["metadata"].get("generation", 0) + 1
             self._store(key, new, ("client", "Update", ""))
 
@@ -270,8 +269,8 @@ class FakeKubeApi:
                 remove(new, path)
             elif not any(other[: len(path) - 1] == path[:-1] for other in kept_by_others):
                 remove(new, path[:-1])
-        if desired == {"status": {}} and not new.get("status", True):
-            del new["status"]
+        if "status" in desired:
+            new.setdefault("status", {})
         shown = self._store(key, new, manager)
         if key not in self._objects:
             return shown

@@ -61,10 +61,17 @@ async def ensure(
     return written, True
 
 
-async def ensure_status(api: KubeApi, resource: Resource, live: Object, status: dict[str, Any], manager: str) -> bool:
+async def ensure_status(
+    api: KubeApi, resource: Resource, live: Object, status: dict[str, Any], manager: str, *, guarded: bool = False
+) -> bool:
     """Make `status` all that `manager` says about the status of `live`; returns whether it was written.
 
-    What the manager said earlier and `status` lacks is taken back; what other managers say stays.
+    What the manager said earlier and `status` lacks is taken back; what other managers say stays. `guarded` writes only
+    over the very version that was read: for a record that must not be overwritten by somebody who knows less, such as
+    a leader that was replaced. Where several managers share a status it would make them wait for each other.
+
+    Raises:
+        ConflictError: the object is gone, or has changed and the write is guarded.
     """
     owned = owned_by(live, manager, subresource="status").get("f:status", {})
     if not status and not owned:
@@ -72,7 +79,8 @@ async def ensure_status(api: KubeApi, resource: Resource, live: Object, status: 
     if status and owned and says_the_same(status, live.get("status", {}), owned):
         return False
     metadata = live["metadata"]
-    identity = {key: metadata[key] for key in ("name", "namespace", "uid") if metadata.get(key)}
+    kept = ("name", "namespace", "resourceVersion") if guarded else ("name", "namespace")
+    identity = {key: metadata[key] for key in kept if metadata.get(key)}
     await api.apply_status(
         resource,
         {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": identity, "status": status},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,18 @@ def test_defaults_are_those_of_the_model(kind: Kind) -> None:
         if "default" in child:
             field = next(field for field in kind.spec.model_fields.values() if field.alias == name)
             assert field.default == child["default"], name
+
+
+@for_each_kind
+def test_columns_show_fields_that_exist(kind: Kind) -> None:
+    for column in kind.columns:
+        node = object_schema(kind)
+        path = column.to_json()["jsonPath"]
+        if path == ".metadata.creationTimestamp":
+            continue
+        for name in re.sub(r"\[.*?\]", "", path).removeprefix(".").split("."):
+            node = node.get("items", node)["properties"][name]
+        assert node["type"] == column.type, column.name
 
 
 def test_a_container_may_be_left_unnamed() -> None:

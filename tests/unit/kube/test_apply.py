@@ -172,3 +172,12 @@ async def test_a_status_that_somebody_else_wrote_is_taken_over() -> None:
     api = FakeKubeApi(sandbox("alice", having("status", {"routingKey": "alice"})))
     assert await ensure_status(api, SANDBOXES, live_sandbox(api), {"routingKey": "alice"}, MANAGER_SANDBOX)
     assert not await ensure_status(api, SANDBOXES, live_sandbox(api), {"routingKey": "alice"}, MANAGER_SANDBOX)
+
+
+async def test_a_guarded_status_never_overwrites_what_was_not_read() -> None:
+    api = FakeKubeApi(sandbox("alice"))
+    stale = live_sandbox(api)
+    await ensure_status(api, SANDBOXES, stale, {"routingKey": "new"}, MANAGER_SANDBOX)
+    with pytest.raises(ConflictError):
+        await ensure_status(api, SANDBOXES, stale, {"routingKey": "old"}, MANAGER_SANDBOX, guarded=True)
+    assert await ensure_status(api, SANDBOXES, live_sandbox(api), STATUS, MANAGER_SANDBOX, guarded=True)

@@ -18,8 +18,8 @@ def status(message: str, **more: object) -> bytes:
     ("case", "code", "body", "kind"),
     [
         ("somebody else wrote", 409, status("the object has been modified"), ConflictError),
-        ("a failed test of a JSON patch", 422, status("testing path /metadata/uid: test failed"), ConflictError),
-        ("an invalid object", 422, status("spec.replicas: Invalid value"), ObjectRejectedError),
+        ("a failed test of a JSON patch", 422, status("an error in our request", details={}), ConflictError),
+        ("an invalid object", 422, status("spec.replicas: Invalid", details={"causes": [{}]}), ObjectRejectedError),
         ("a malformed object", 400, status("unknown field"), ObjectRejectedError),
         ("an old resourceVersion", 410, status("too old resource version"), ExpiredError),
         ("a kind that is not served", 404, b"404 page not found\n", NotServedError),
