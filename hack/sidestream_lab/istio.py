@@ -43,19 +43,17 @@ def steps(tools: Toolbox) -> Sequence[Step]:
 
 def helm_arguments(world: World, chart: Sequence[str | Path]) -> list[str | Path]:
     """What helm is called with to install istiod from a chart, given by the arguments that name it."""
-    catalogue = images.catalogue(world)
     match world:
         case World.USER:
-            sidecar = catalogue["proxyv2"]
             own: list[str | Path] = ["--values", FOLDER / "values-istio-proxy.yaml"]
         case World.OWN:
-            sidecar = catalogue["envoy"]
             own = ["--values", FOLDER / "values-stock-envoy.yaml"]
             own += ["--set-file", f"sidecarInjectorWebhook.templates.stock={FOLDER / 'stock-sidecar.yaml'}"]
+    istiod = images.catalogue(world)["istiod"].reference
     return [
         *("upgrade", "--install", "istiod", *chart, "--namespace", NAMESPACE, "--create-namespace"),
         *own,
-        *("--set-string", f"image={catalogue['istiod'].reference}", "--set-string", f"global.tag={sidecar.version}"),
+        *("--set-string", f"image={istiod}", "--set-string", f"global.tag={_sidecar(world).version}"),
     ]
 
 
@@ -142,12 +140,21 @@ class _Mesh:
 
 
 def _injects(tools: Toolbox) -> bool:
-    """Whether a pod would get a sidecar: the API server asks istiod, and makes nothing."""
+    """Whether a pod would get the sidecar of these inputs: the API server asks istiod, and makes nothing."""
     answer = tools.kubectl(
         "create", "--dry-run=server", "--output", "json", "--filename", "-", stdin=json.dumps(PROBE), timeout=15
     )
     spec = json.loads(answer)["spec"]
-    return "istio-proxy" in {item["name"] for item in [*spec["containers"], *spec.get("initContainers", [])]}
+    sidecar = ("istio-proxy", _sidecar(tools.world).reference)
+    return sidecar in {(item["name"], item["image"]) for item in [*spec["containers"], *spec.get("initContainers", [])]}
+
+
+def _sidecar(world: World) -> images.Image:
+    match world:
+        case World.USER:
+            return images.catalogue(world)["proxyv2"]
+        case World.OWN:
+            return images.catalogue(world)["envoy"]
 
 
 def _record(tools: Toolbox) -> dict[str, str]:
