@@ -116,13 +116,11 @@ def ready(parts: Sequence[Condition]) -> Condition:
 def unready_route(name: str, route: KafkaRoute) -> Condition | None:
     """KafkaReady as this KafkaRoute alone makes it, None when the route is ready."""
     said = find_condition(route.status.conditions, ConditionType.READY)
+    if route.is_deleting and (said is None or said.status != "False"):
+        return _not(ConditionType.KAFKA_READY, Reason.DRAINING, f"KafkaRoute {name} is being given back")
     if said is None or (not route.is_deleting and said.observed_generation < route.metadata.generation):
         return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {name} has not been looked at yet")
-    if said.status == "True" and not route.is_deleting:
-        return None
-    if said.status == "True":
-        return _not(ConditionType.KAFKA_READY, Reason.DRAINING, f"KafkaRoute {name} is being given back")
-    return said.model_copy(update={"type": ConditionType.KAFKA_READY})
+    return None if said.status == "True" else said.model_copy(update={"type": ConditionType.KAFKA_READY})
 
 
 def removal_text(removal: Removal) -> str:

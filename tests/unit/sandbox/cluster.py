@@ -12,7 +12,6 @@ from sidestream.api.labels import (
     FINALIZER,
     MANAGED_BY,
     MANAGED_BY_VALUE,
-    MANAGER_SANDBOX,
     SANDBOX,
     manager_of_route,
 )
@@ -73,7 +72,7 @@ class Cluster:
         """Roll out every Deployment at once."""
         for item in self.api.stored(port.DEPLOYMENTS).values():
             count = item["spec"].get("replicas", 1)
-            status = {name: count for name in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")}
+            status = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count)
             self.api.seed({**item, "status": {"observedGeneration": item["metadata"]["generation"], **status}})
 
     def run_pods(self) -> None:
@@ -189,11 +188,16 @@ class Cluster:
 
     def state(self) -> Object:
         """All objects but Events, without what two runs to the same end may differ in."""
-        kinds = (port.SANDBOXES, port.DEPLOYMENTS, port.SERVICES, port.KAFKA_ROUTES, port.CONTROLLER_REVISIONS, port.PODS)
+        kinds = (
+            port.SANDBOXES,
+            port.DEPLOYMENTS,
+            port.SERVICES,
+            port.KAFKA_ROUTES,
+            port.CONTROLLER_REVISIONS,
+            port.PODS,
+        )
         return {
-            f"{kind.plural} {name}": _comparable(item)
-            for kind in kinds
-            for name, item in self.api.stored(kind).items()
+            f"{kind.plural} {name}": _comparable(item) for kind in kinds for name, item in self.api.stored(kind).items()
         }
 
     # --- how it works
@@ -208,7 +212,7 @@ class Cluster:
             "observedGeneration": item["metadata"]["generation"],
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }
-        status = {"phase": phase, "conditions": [said]}
+        status: Object = {"phase": phase, "conditions": [said]}
         if phase != "Pending":
             status["group"] = {"name": item["spec"]["forkGroup"]}
         live = {**item, "status": status}

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import deployment, having, labelled, selecting, service
+from sidestream.errors import InvalidInputError
+from sidestream.sandbox.labels import Selection, escaped_labels, selections_of
+
+OURS = {"sidestream.dev/sandbox": "alice", "app.kubernetes.io/managed-by": "sidestream"}
+
+
+def equals(**labels: str) -> dict[str, Any]:
+    return {"matchLabels": labels}
+
+
+def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+def selections(*selectors: dict[str, Any]) -> list[Selection]:
+    return [Selection(f"Service s{number}", selector) for number, selector in enumerate(selectors)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "selectors", "expected"),
+    [
+        pytest.param(
+            {"app": "a", "tier": "web"}, [], {"app": "a", "tier": "web"}, id="nobody selects: nothing changes"
+        ),
+        pytest.param({"app": "a", "tier": "web"}, [equals(app="b")], {"app": "a", "tier": "web"}, id="others select"),
+        pytest.param(
+            {"app": "a", "tier": "web"}, [equals(app="a")], {"app": "a-alice", "tier": "web"}, id="the selected label"
+        ),
+        pytest.param(
+            {"app": "a", "tier": "web"},
+            [equals(app="a", tier="web"), equals(tier="web")],
+            {"app": "a", "tier": "web-alice"},
+            id="one label that serves for two selectors",
+        ),
+        pytest.param(
+            {"app": "a", "tier": "web"},
+            [equals(app="a"), equals(tier="web")],
+            {"app": "a-alice", "tier": "web-alice"},
+            id="two labels when each is selected alone",
+        ),
+        pytest.param(
+            {"b": "1", "a": "1"}, [equals(a="1", b="1")], {"b": "1", "a": "1-alice"}, id="the first of equal choices"
+        ),
+        pytest.param({"app": "a"}, [expression("app", "In", "a", "b")], {"app": "a-alice"}, id="In"),
+        pytest.param(
+            {"app": "a"}, [equals(app="a"), equals(app="a-alice")], {"app": "a-2-alice"}, id="a value that is taken"
+        ),
+        pytest.param({"app": ""}, [equals(app="")], {"app": "v-alice"}, id="an empty value"),
+        pytest.param(
+            {"app": "a", "tier": "web", "zone": "x"},
+            [equals(app="a"), {**equals(tier="web"), **expression("app", "NotIn", "a")}],
+            {"app": "a-alice", "tier": "web-alice", "zone": "x"},
+            id="a change that pleases a NotIn is followed by another",
+        ),
+        pytest.param(
+            {"app": "a", "tier": "web"},
+            [equals(app="a", tier="web"), expression("app", "NotIn", "a")],
+            {"app": "a", "tier": "web-alice"},
+            id="a change that would please a NotIn for ever is avoided",
+        ),
+        pytest.param({"app": "a"}, [expression("debug", "Exists")], {"app": "a"}, id="Exists on a label it lacks"),
+        pytest.param(
+            {**OURS, "app": "a"}, [equals(**OURS, app="a")], {**OURS, "app": "a-alice"}, id="ours are never changed"
+        ),
+    ],
+)
+def test_changes_as_few_values_as_it_takes(
+    labels: dict[str, str], selectors: list[dict[str, Any]], expected: dict[str, str]
+) -> None:
+    assert escaped_labels(labels, selections(*selectors), "alice") == expected
+
+
+@pytest.mark.parametrize(
+    ("selectors", "owner"),
+    [
+        pytest.param([{}], "Service s0", id="an empty selector"),
+        pytest.param([equals(app="a"), expression("app", "Exists")], "Service s1", id="only Exists"),
+        pytest.param([expression("app", "NotIn", "z")], "Service s0", id="only NotIn"),
+        pytest.param([expression("new", "DoesNotExist")], "Service s0", id="only DoesNotExist"),
+        pytest.param([equals(**OURS)], "Service s0", id="only labels of ours"),
+    ],
+)
+def test_a_selector_that_cannot_be_escaped_is_named(selectors: list[dict[str, Any]], owner: str) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        escaped_labels({**OURS, "app": "a"}, selections(*selectors), "alice")
+    assert refusal.value.reason == "ForkMatchesBaselineService"
+    assert refusal.value.message == (
+        f"{owner} selects the fork's pods whatever values their labels have; give it a selector that names a label "
+        "with its value"
+    )
+
+
+def test_all_selectors_of_the_namespace_count_but_those_of_forks_and_of_services_without_any() -> None:
+    found = selections_of(
+        [deployment("orders"), deployment("orders-bob", labelled({**OURS, "sidestream.dev/sandbox": "bob"}))],
+        [service("web", selecting({"app": "orders"})), service("none", having("spec.selector", None))],
+    )
+    assert [(item.owner, item.selector) for item in found] == [
+        ("Deployment orders", {"matchLabels": {"app": "orders"}}),
+        ("Service web", {"matchLabels": {"app": "orders"}}),
+    ]
+
+
+keys = st.sampled_from(["app", "tier", "version", "zone"])
+values = st.sampled_from(["a", "b", "c", "a-alice", "a-2-alice", ""])
+label_maps = st.dictionaries(keys, values, max_size=4)
+expressions = st.builds(
+    lambda key, operator, chosen: {"key": key, "operator": operator, "values": chosen},
+    keys,
+    st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
+    st.lists(values, min_size=1, max_size=3),
+)
+selectors = st.fixed_dictionaries(
+    {}, optional={"matchLabels": label_maps, "matchExpressions": st.lists(expressions, max_size=2)}
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(label_maps, st.lists(selectors, max_size=5))
+def test_no_selector_of_the_namespace_picks_the_fork(labels: dict[str, str], found: list[dict[str, Any]]) -> None:
+    chosen = selections(*found)
+    try:
+        escaped = escaped_labels(labels, chosen, "alice")
+    except InvalidInputError as refusal:
+        stubborn = next(item for item in chosen if refusal.message.startswith(item.owner))
+        every_value_new = {key: f"unheard-of-{key}" for key in labels}
+        assert any(item.picks(every_value_new) for item in chosen)
+        assert stubborn.picks(every_value_new) or stubborn.picks(labels)
+    else:
+        assert not any(item.picks(escaped) for item in chosen)
+        assert escaped.keys() == labels.keys()
+
+
+@settings(deadline=None)
+@given(label_maps, st.lists(selectors, max_size=4))
+def test_never_changes_more_than_needed(labels: dict[str, str], found: list[dict[str, Any]]) -> None:
+    chosen = selections(*found)
+    try:
+        escaped = escaped_labels(labels, chosen, "alice")
+    except InvalidInputError:
+        return
+    changed = [key for key in labels if labels[key] != escaped[key]]
+    for kept in changed:
+        assert any(item.picks({**escaped, kept: labels[kept]}) for item in chosen)
+
+
+@settings(deadline=None)
+@given(label_maps, st.lists(selectors, max_size=4), st.randoms())
+def test_the_order_of_labels_does_not_matter(labels: dict[str, str], found: list[dict[str, Any]], random: Any) -> None:
+    chosen = selections(*found)
+    shuffled = list(labels.items())
+    random.shuffle(shuffled)
+    try:
+        expected = escaped_labels(labels, chosen, "alice")
+    except InvalidInputError:
+        return
+    assert escaped_labels(dict(shuffled), chosen, "alice") == expected
+
+
+sandbox_names = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", fullmatch=True)
+label_values = st.from_regex(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", fullmatch=True)
+
+
+@settings(deadline=None)
+@given(label_values, sandbox_names)
+def test_changed_values_are_label_values(value: str, name: str) -> None:
+    changed = escaped_labels({"app": value}, selections(equals(app=value)), name)["app"]
+    assert changed != value
+    assert len(changed) <= 63
+    assert changed[0].isalnum()
+    assert changed[-1].isalnum()
