@@ -27,7 +27,8 @@ RUN set -eu; \
     chmod 755 /opt/sidestream/bin/sidestream
 
 FROM ${BASE}
-ENV PATH=/opt/sidestream/bin:$PATH PYTHONUNBUFFERED=1
+# USER and HOME, since no entry of /etc/passwd tells them: any numeric user will do.
+ENV PATH=/opt/sidestream/bin:$PATH PYTHONUNBUFFERED=1 USER=sidestream HOME=/tmp
 COPY --from=dependencies /opt/sidestream /opt/sidestream
 COPY sdk/python/sidestream_sdk /opt/sidestream/src/sidestream_sdk
 COPY operator/sidestream /opt/sidestream/src/sidestream

@@ -1,10 +1,13 @@
 """The release: the chart, installed with helm as a user would."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidestream_demo.cluster import Cluster
+from sidestream.kube.port import PODS
+from sidestream_demo.cluster import Cluster, is_condition
+from sidestream_demo.errors import DemoError
 from sidestream_demo.process import run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -12,6 +15,7 @@ CHART = REPOSITORY / "charts" / "sidestream"
 RELEASE = "sidestream"
 NAMESPACE = "sidestream-system"
 ROLLOUT = "5m"
+LAST_WORDS = 10
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Release:
 
     def install(self, values: Mapping[str, str] | None = None) -> None:
         """Install or upgrade it and wait until all its pods are ready. `values` are those of --set."""
-        self._helm(*self.install_arguments(values))
+        try:
+            self._helm(*self.install_arguments(values))
+        except DemoError as error:
+            raise DemoError(f"{error}\n{self._what_is_wrong()}") from error
 
     def install_arguments(self, values: Mapping[str, str] | None = None) -> Sequence[str]:
         """What helm is told, as one could type it."""
@@ -44,6 +51,17 @@ class Release:
     def uninstall(self) -> None:
         """Remove it; the custom resource definitions stay."""
         self._helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
+
+    def _what_is_wrong(self) -> str:
+        """The state of the pods, and the last words of those that are not ready."""
+        told = [self.cluster.kubectl("--namespace", NAMESPACE, "get", "pods")]
+        for pod in self.cluster.objects(PODS, NAMESPACE):
+            if not is_condition("Ready")(pod):
+                name = pod["metadata"]["name"]
+                with suppress(DemoError):
+                    logs = self.cluster.kubectl("--namespace", NAMESPACE, "logs", name, f"--tail={LAST_WORDS}")
+                    told.append(f"Last words of {name}:\n{logs}")
+        return "\n".join(told)
 
     def _helm(self, *arguments: str) -> str:
         return run([self.helm, "--kubeconfig", str(self.cluster.kubeconfig), *arguments])
