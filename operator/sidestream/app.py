@@ -71,7 +71,14 @@ async def _lead(api: KubeApi, clock: Clock, settings: OperatorSettings) -> None:
             for queue, reconciler in pairs.all()
         ]
         work.append(group.create_task(_resync_forever(clock, settings.resync_seconds, queues, wakeups)))
-        await kopf.operator(registry=registry, settings=handlers.settings(), clusterwide=True, standalone=True)
+        await kopf.operator(
+            registry=registry,
+            settings=handlers.settings(),
+            # Without one Kopf asks for the user's name, and a container's user has none. Kopf keeps the str type private.
+            identity=settings.identity,  # type: ignore[arg-type]
+            clusterwide=True,
+            standalone=True,
+        )
         for task in work:
             task.cancel()
 
