@@ -121,12 +121,13 @@ class _Collector:
         return thread
 
     def _read(self, stream: IO[bytes], keep: bool) -> None:  # noqa: FBT001 - a thread's target takes positions
-        for line in stream:
-            self.tail.append(line)
-            if keep:
-                self.output.append(line)
-            if self.sink is not None:
-                self.sink.write(line)
+        with stream:
+            for line in stream:
+                self.tail.append(line)
+                if keep:
+                    self.output.append(line)
+                if self.sink is not None:
+                    self.sink.write(line)
 
 
 def _collect(process: subprocess.Popen[bytes], collector: _Collector, timeout: float | None) -> int | None:

@@ -41,9 +41,8 @@ def test_a_pulled_image_is_pinned_by_a_full_version() -> None:
         assert len(version.split(".")) == 3, image.source.origin
 
 
-def test_a_built_image_waits_for_its_base_and_for_its_binary(tmp_path: Path) -> None:
+def test_an_image_of_a_program_waits_for_it(tmp_path: Path) -> None:
     steps = by_name(list(images.steps(toolbox(tmp_path, World.OWN))))
-    assert "image-python" in steps["image-envoy"].needs
     assert "build-istiod" in steps["image-istiod"].needs
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sidestream_lab import images, istio
-from sidestream_lab.paths import World
+from sidestream_lab.paths import IMAGES, World
 
 VALUES = {World.OWN: "values-stock-envoy.yaml", World.USER: "values-istio-proxy.yaml"}
 
@@ -20,18 +20,18 @@ def template() -> str:
 
 
 def rendered() -> Any:
-    """The sidecar template for a pod with one container, as far as this needs no Go: actions become plain words."""
+    """The sidecar template as far as this needs no Go: what it would fill in becomes a plain word."""
     text = re.sub(r"\{\{- /\*.*?\*/\}\}", "", template(), flags=re.DOTALL)
-    text = re.sub(r"^ *\{\{-? (range|end).*\}\}\n", "", text, flags=re.MULTILINE)
     text = text.replace("{{ toJSON .ObjectMeta.Labels }}", "{app: shop}")
-    text = re.sub(
-        r"\{\{ *\$?\.MeshConfig\.ProxyHttpPort *\}\}", str(values(World.OWN)["meshConfig"]["proxyHttpPort"]), text
-    )
     return yaml.safe_load(re.sub(r"\{\{.*?\}\}", "word", text))
 
 
+def containers() -> dict[str, Any]:
+    return {item["name"]: item for item in rendered()["spec"]["initContainers"]}
+
+
 def bootstrap() -> Any:
-    arguments = rendered()["spec"]["initContainers"][0]["args"]
+    arguments = containers()["istio-proxy"]["args"]
     return yaml.safe_load(arguments[arguments.index("--config-yaml") + 1])
 
 
@@ -73,27 +73,34 @@ def test_a_stock_envoy_is_sent_nothing_that_only_istios_proxy_knows() -> None:
     assert [found["env"][name] for name in off] == ["false"] * 3
 
 
-def test_applications_are_sent_through_the_port_that_istiod_opens_on_the_proxy() -> None:
-    port = values(World.OWN)["meshConfig"]["proxyHttpPort"]
-    (container,) = rendered()["spec"]["containers"]
-    environment = {item["name"]: item["value"] for item in container["env"]}
-    assert environment["HTTP_PROXY"] == f"http://127.0.0.1:{port}"
-    assert str(bootstrap()["node"]["metadata"]["HTTP_PROXY_PORT"]) == str(port)
+def redirected() -> list[str]:
+    rules = (IMAGES / "envoy" / "redirect.rules").read_text().splitlines()
+    return [line for line in rules if line.startswith("-A")]
 
 
-def test_the_api_server_and_the_pod_itself_are_reached_directly() -> None:
-    (container,) = rendered()["spec"]["containers"]
-    direct = next(item["value"] for item in container["env"] if item["name"] == "NO_PROXY").split(",")
-    assert {"kubernetes.default.svc", "127.0.0.1", "localhost", "$(KUBERNETES_SERVICE_HOST)"} == set(direct)
+def test_what_a_pod_opens_goes_to_the_port_where_istiod_has_the_proxy_listen() -> None:
+    assert redirected()[-1].endswith("-j REDIRECT --to-ports 15001")
+    assert bootstrap()["node"]["metadata"]["INTERCEPTION_MODE"] == "REDIRECT"
 
 
-def test_every_container_of_the_application_is_told() -> None:
-    assert "{{- range .Spec.Containers }}\n  - name: {{ .Name }}" in template()
+def test_what_the_proxy_opens_is_not_sent_back_to_it() -> None:
+    user = re.search(r"runAsUser: \{\{ \.ProxyUID \| default \"(\d+)\" \}\}", template())
+    assert user is not None
+    *exceptions, _ = redirected()
+    assert f"-A TO_SIDECAR -m owner --uid-owner {user[1]} -j RETURN" in exceptions
+
+
+def test_only_the_container_that_sets_the_rules_may_change_the_network() -> None:
+    may = {name: item["securityContext"]["capabilities"].get("add", []) for name, item in containers().items()}
+    assert may == {"istio-init": ["NET_ADMIN"], "istio-proxy": []}
+
+
+def test_applications_need_not_be_told_of_the_proxy() -> None:
+    assert "containers" not in rendered()["spec"]
 
 
 def test_the_proxy_starts_before_the_application_and_outlives_it() -> None:
-    (sidecar,) = rendered()["spec"]["initContainers"]
-    assert sidecar["name"] == "istio-proxy"
+    sidecar = containers()["istio-proxy"]
     assert sidecar["restartPolicy"] == "Always"
     assert sidecar["startupProbe"]["httpGet"]["port"] == 15021
 
