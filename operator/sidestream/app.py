@@ -74,7 +74,7 @@ async def _lead(api: KubeApi, clock: Clock, settings: OperatorSettings) -> None:
         await kopf.operator(
             registry=registry,
             settings=handlers.settings(),
-            # Without one Kopf asks for the user's name, and a container's user has none. Kopf keeps the str type private.
+            # Without one Kopf asks for the user's name, and a container's user has none; its str type is private.
             identity=settings.identity,  # type: ignore[arg-type]
             clusterwide=True,
             standalone=True,
