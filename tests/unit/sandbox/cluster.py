@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from builders import FakeClock, deployment, finalized, generation, pod, sandbox, service
@@ -52,10 +51,10 @@ class Cluster:
     async def settle(self, key: ObjectKey = ALICE, rounds: int = 40) -> None:
         """Let the reconciler and the others take turns until nothing changes any more."""
         for _ in range(rounds):
-            before = self.state()
+            before = self._versions()
             await self.reconcile(key)
             await self.others()
-            if self.state() == before:
+            if self._versions() == before:
                 return
         raise AssertionError("the cluster never comes to rest")
 
@@ -202,6 +201,9 @@ class Cluster:
 
     # --- how it works
 
+    def _versions(self) -> Object:
+        return {str(key): item["metadata"]["resourceVersion"] for key, item in self.api._objects.items()}
+
     def _set_phase(self, item: Object, phase: str) -> None:
         is_ready = phase == "Active" and self._has_pods(item)
         said = {
@@ -223,16 +225,6 @@ class Cluster:
     def _has_pods(self, route: Object) -> bool:
         fork = route["spec"]["fork"]
         return any(item["metadata"]["name"].startswith(f"{fork}-") for item in self.api.stored(port.PODS).values())
-
-
-def run(*coroutines: Any) -> None:
-    """Run coroutines one after the other, for tests that are not coroutines themselves."""
-
-    async def main() -> None:
-        for item in coroutines:
-            await item
-
-    asyncio.run(main())
 
 
 def _labels_of_pods(item: Object) -> Any:
