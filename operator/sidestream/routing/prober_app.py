@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -34,7 +36,19 @@ class ProberSettings:
 def create_app(settings: ProberSettings | None = None, *, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
     """The ASGI application; `transport` takes the place of the mesh in tests."""
     chosen = settings or ProberSettings()
-    app = FastAPI(title="Sidestream prober", docs_url=None, redoc_url=None)
+    client = httpx.AsyncClient(
+        timeout=chosen.timeout_seconds,
+        # a connection for each probe: a proxy's workers learn of changes one by one, and each has its connections
+        limits=httpx.Limits(max_keepalive_connections=0),
+        transport=transport,
+    )
+
+    @asynccontextmanager
+    async def closing(_: FastAPI) -> AsyncIterator[None]:
+        async with client:
+            yield
+
+    app = FastAPI(title="Sidestream prober", docs_url=None, redoc_url=None, lifespan=closing)
     service_host = re.compile(rf"{_LABEL}\.{_LABEL}\.svc\.{re.escape(chosen.cluster_domain)}")
 
     @app.get("/probe")
@@ -44,9 +58,10 @@ def create_app(settings: ProberSettings | None = None, *, transport: httpx.Async
             raise HTTPException(422, f"host must be <service>.<namespace>.svc.{chosen.cluster_domain}")
         url = f"http://{host}:{port}{PROBE_PATH}"
         try:
-            hashes = await asyncio.gather(*(_ask(url, chosen, transport) for _ in range(chosen.attempts)))
+            hashes = await asyncio.gather(*(_ask(client, url) for _ in range(chosen.attempts)))
         except httpx.TransportError as error:
-            raise HTTPException(502, f"the prober's own proxy does not answer: {type(error).__name__}") from error
+            # also when it only took too long: who did not answer may have any rules
+            raise HTTPException(502, f"the probe got no answer: {type(error).__name__}") from error
         return ProbeAnswers(hashes=list(hashes))
 
     @app.get("/healthz")
@@ -58,16 +73,10 @@ def create_app(settings: ProberSettings | None = None, *, transport: httpx.Async
     return app
 
 
-async def _ask(url: str, settings: ProberSettings, transport: httpx.AsyncBaseTransport | None) -> str | None:
-    """Ask over a connection of its own: a proxy's workers learn of changes one by one, each has its connections."""
+async def _ask(client: httpx.AsyncClient, url: str) -> str | None:
     headers = {PROBE_HEADER: PROBE_VALUE, "user-agent": "sidestream-prober"}
-    async with httpx.AsyncClient(timeout=settings.timeout_seconds, transport=transport) as client:
-        try:
-            async with client.stream(PROBE_METHOD, url, headers=headers) as response:
-                return hash_in(await _beginning(response))
-        except httpx.ReadTimeout:
-            # proxies answer at once: the request went on to a pod, so no proxy has rules of ours
-            return None
+    async with client.stream(PROBE_METHOD, url, headers=headers) as response:
+        return hash_in(await _beginning(response))
 
 
 async def _beginning(response: httpx.Response) -> str:

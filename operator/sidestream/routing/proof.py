@@ -84,7 +84,7 @@ class HttpProber:
         except httpx.HTTPError as error:
             raise TransientError(f"the prober at {self._url} does not answer") from error
         if response.status_code == httpx.codes.BAD_GATEWAY:
-            raise TransientError(f"the prober at {self._url} cannot reach its own proxy")
+            raise TransientError(f"the prober at {self._url} got no answer to its probe")
         if response.status_code != httpx.codes.OK:
             raise TransientError(f"the prober at {self._url} refused the question with HTTP {response.status_code}")
         try:

@@ -52,7 +52,6 @@ NO_PROXY_ANSWERED: dict[str, Mesh] = {
     "a pod answered": lambda _: httpx.Response(404, text="not found"),
     "a pod answered at length": lambda _: httpx.Response(200, text=probe_answer(HASH) + "x" * 10_000),
     "no pod is there": lambda _: httpx.Response(503, text="no healthy upstream"),
-    "a pod takes too long": lambda request: _raise(httpx.ReadTimeout("slow", request=request)),
     "something binary": lambda _: httpx.Response(200, content=b"\xff\xfe"),
 }
 
@@ -68,10 +67,11 @@ async def test_each_answer_counts() -> None:
     assert sorted(found, key=str) == sorted([HASH, None, "f" * 20], key=str)
 
 
-async def test_a_proxy_that_is_away_is_told_apart() -> None:
-    answer = await probe(lambda request: _raise(httpx.ConnectError("refused", request=request)))
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout])
+async def test_no_answer_is_told_apart_from_an_answer_without_a_hash(error: type[httpx.TransportError]) -> None:
+    answer = await probe(lambda request: _raise(error("none", request=request)))
     assert answer.status_code == 502
-    assert answer.json()["detail"] == "the prober's own proxy does not answer: ConnectError"
+    assert answer.json()["detail"] == f"the probe got no answer: {error.__name__}"
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "example.com", "a.svc.cluster.local", f"{HOST}.evil.com", ""])
@@ -90,6 +90,12 @@ async def test_client_and_prober_understand_each_other() -> None:
     prober = HttpProber("http://prober", transport=httpx.ASGITransport(app))
     assert await prober.ask(HOST, 80) == (HASH, HASH, HASH)
     await prober.close()
+
+
+async def test_it_starts_and_stops() -> None:
+    app = create_app(transport=httpx.MockTransport(lambda _: httpx.Response(200, text=probe_answer(HASH))))
+    async with app.router.lifespan_context(app):
+        assert await HttpProber("http://prober", transport=httpx.ASGITransport(app)).ask(HOST, 80) == (HASH,) * 3
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -123,9 +123,9 @@ def _refuse(request: httpx.Request) -> httpx.Response:
 
 AWAY: dict[str, tuple[Answer, str]] = {
     "no connection": (_refuse, "the prober at http://prober:8080 does not answer"),
-    "its proxy is away": (
+    "its probe got no answer": (
         lambda _: httpx.Response(502),
-        "the prober at http://prober:8080 cannot reach its own proxy",
+        "the prober at http://prober:8080 got no answer to its probe",
     ),
     "it refuses": (
         lambda _: httpx.Response(422),
