@@ -22,11 +22,11 @@ SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Position:
-    """Where a group stands on one partition: the next record it reads, and the end of the partition."""
+    """Where a group stands on one partition: the next record it reads (None: it never said), and where records end."""
 
     topic: str
     partition: int
-    committed: int
+    committed: int | None
     end: int
 
 
@@ -79,10 +79,13 @@ class Kafka:
             return None
         described = self._admin.describe_consumer_groups([name])[name].result(SECONDS)
         request = ConsumerGroupTopicPartitions(name)
-        committed = self._admin.list_consumer_group_offsets([request])[name].result(SECONDS).topic_partitions
+        answer = self._admin.list_consumer_group_offsets([request])[name].result(SECONDS).topic_partitions
+        committed = {(item.topic, item.partition): item.offset for item in answer}
+        topics = self._admin.list_topics(timeout=SECONDS).topics
         positions = tuple(
-            Position(item.topic, item.partition, item.offset, self._end(item.topic, item.partition))
-            for item in sorted(committed, key=lambda item: (item.topic, item.partition))
+            Position(topic, partition, committed.get((topic, partition)), self._end(topic, partition))
+            for topic in sorted({topic for topic, _ in committed} & set(topics))
+            for partition in sorted(topics[topic].partitions)
         )
         return Group(name, described.state.name.capitalize(), len(described.members), positions)
 

@@ -67,11 +67,11 @@ class Screen:
     def group(self, group: Group) -> None:
         """A consumer group with its offsets."""
         table = Table(box=None, padding=(0, 2), title_justify="left", header_style="dim")
-        for column in ("topic", "partition", "committed", "end", "lag"):
+        for column in ("topic", "partition", "next record", "end"):
             table.add_column(column, justify="left" if column == "topic" else "right")
         for item in group.positions:
-            lag = max(0, item.end - max(item.committed, 0))
-            table.add_row(item.topic, str(item.partition), str(item.committed), str(item.end), str(lag))
+            committed = "-" if item.committed is None else str(item.committed)
+            table.add_row(item.topic, str(item.partition), committed, str(item.end))
         self.say(f"  group [bold]{escape(group.name)}[/]: {group.state}, {group.members} member(s)")
         self.console.print(table)
 
