@@ -7,18 +7,19 @@ into the cluster when it does not have them yet, as are the lab's own ones. `app
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import typer
 
-from sidestream_lab import engine, images
+from sidestream_lab import engine, images, layers
 from sidestream_lab.errors import LabError
 from sidestream_lab.nodeimage import has_image
-from sidestream_lab.paths import REPOSITORY, Layout
-from sidestream_lab.shell import Toolbox
+from sidestream_lab.paths import REPOSITORY, Layout, World
+from sidestream_lab.shell import Options, Toolbox
 from sidestream_lab.steps import Step, digest
 
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -129,23 +130,52 @@ def load(tools: Toolbox, references: Sequence[str], log: Path | None = None) -> 
 
 def loaded(tools: Toolbox) -> set[str]:
     """The names of the images in the cluster, as the engine has them."""
-    listed = tools.docker("exec", tools.layout.node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet")
+    listed = _containerd(tools, "images", "list", "--quiet")
     return {name.removeprefix("docker.io/") for name in listed.split()}
 
 
 def _copy(tools: Toolbox, references: Sequence[str], log: Path | None) -> None:
-    """Through a pipe instead of `kind load`, which writes everything to a file and copies that into the node first."""
-    node = tools.layout.node
+    match tools.world:
+        case World.USER:
+            tools.kind("load", "docker-image", "--name", tools.layout.name, *references, log=log)
+        case World.OWN:
+            present = set(_containerd(tools, "content", "list", "--quiet").split())
+            if present.isdisjoint(_layers(tools, references)):
+                _pipe(tools, references, log)
+            else:
+                _pipe_rest(tools, references, present, log)
+
+
+def _pipe(tools: Toolbox, references: Sequence[str], log: Path | None) -> None:
+    """Straight into the node, where `kind load` would write the whole of it to a file first."""
     with subprocess.Popen(
         ["docker", "save", *references], env=os.environ | tools.environment, stdout=subprocess.PIPE
     ) as saver:
-        tools.docker(
-            *("exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "-"),
-            stdin=saver.stdout,
-            log=log,
-        )
+        _containerd(tools, "images", "import", "-", stdin=saver.stdout, log=log)
     if saver.returncode:
         raise LabError(f"docker save {' '.join(references)} failed", "See what it wrote above.")
+
+
+def _pipe_rest(tools: Toolbox, references: Sequence[str], present: Collection[str], log: Path | None) -> None:
+    tools.layout.work("").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=tools.layout.work(""), prefix="load-") as work:
+        archive, rest = Path(work) / "saved.tar", Path(work) / "rest.tar"
+        tools.docker("save", "--output", archive, *references, log=log)
+        with rest.open("wb") as output:
+            layers.without(archive, present, output)
+        with rest.open("rb") as source:
+            _containerd(tools, "images", "import", "-", stdin=source, log=log)
+
+
+def _layers(tools: Toolbox, references: Sequence[str]) -> set[str]:
+    listed = tools.docker("image", "inspect", "--format", '{{join .RootFS.Layers " "}}', *references)
+    return set(listed.split())
+
+
+def _containerd(tools: Toolbox, *arguments: str, **options: Unpack[Options]) -> str:
+    """Run ctr in the node, on the images of Kubernetes."""
+    ctr = ("ctr", "--namespace", "k8s.io", *arguments)
+    return tools.docker("exec", "--interactive", tools.layout.node, *ctr, **options)
 
 
 @dataclass(frozen=True)
