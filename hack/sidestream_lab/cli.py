@@ -3,6 +3,8 @@
 import os
 import shlex
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(registry.app, name="image")
 
+IMAGES_FROM = {World.USER: "pulled", World.OWN: "built"}
 NOT_UP = 3
 """Exit code of `status` when something is not up, as init scripts have it."""
 
@@ -38,10 +41,13 @@ def up_command(
     console = Console(stderr=True, highlight=False)
     begin = time.monotonic()
     tools = up.bring_up(Layout.from_environment(), console, only)
-    console.print(f'The lab is up ({duration(time.monotonic() - begin)}). For a shell: eval "$(hack/lab env)"')
+    took = duration(time.monotonic() - begin)
+    if only is not None:
+        console.print(f"{only} is done ({took}).")
+        return
+    console.print(f'The lab is up ({took}). For a shell: eval "$(hack/lab env)"')
     console.print(f"  cluster   {tools.layout.kubeconfig}")
-    if only is None:
-        console.print(f"  Kafka     {tools.layout.kafka_bootstrap}")
+    console.print(f"  Kafka     {tools.layout.kafka_bootstrap}")
 
 
 @app.command()
@@ -61,17 +67,15 @@ def status() -> None:
     """Show what is up; exit code 0 when all is, 3 when not."""
     layout = Layout.from_environment()
     tools = up.tools_of(layout)
-    table = Table("step", "state", "what it is", box=None, header_style="bold", pad_edge=False)
-    done: set[str] = set()
-    steps = up.all_steps(tools or Toolbox(layout, World.OWN))
-    for step in steps:
-        if tools is not None and done.issuperset(step.needs) and _is_done(step):
-            done.add(step.name)
-        table.add_row(step.name, "[green]up[/]" if step.name in done else "[red]down[/]", step.why)
     console = Console(highlight=False)
-    console.print(table)
-    console.print(f"logs: {layout.logs}")
-    if len(done) < len(steps):
+    if tools is None:
+        console.print("The lab is down. `hack/lab up` starts it.")
+        raise typer.Exit(NOT_UP)
+    steps = up.all_steps(tools)
+    done = _done(steps)
+    console.print(_overview(tools, done))
+    if missing := [step.name for step in steps if step.name not in done]:
+        console.print(f"\nTo do: {', '.join(missing)}. `hack/lab up` goes on; logs are in {layout.logs}")
         raise typer.Exit(NOT_UP)
 
 
@@ -109,8 +113,27 @@ def _running_lab() -> Toolbox:
     return tools
 
 
-def _is_done(step: Step) -> bool:
-    try:
-        return step.is_done()
-    except LabError:
-        return False
+def _done(steps: Sequence[Step]) -> set[str]:
+    """Names of the steps that are done; one that stands on something that is not is not asked."""
+    done: set[str] = set()
+    for step in steps:
+        with suppress(LabError):
+            if done.issuperset(step.needs) and step.is_done():
+                done.add(step.name)
+    return done
+
+
+def _overview(tools: Toolbox, done: set[str]) -> Table:
+    layout = tools.layout
+    engine = f"your Docker engine, images {IMAGES_FROM[tools.world]}"
+    if tools.world is World.OWN:
+        engine = f"the lab's own at {layout.docker_host}, images {IMAGES_FROM[tools.world]}"
+    table = Table("part", "state", "where", box=None, header_style="bold", pad_edge=False)
+    for part, where in {
+        "engine": engine,
+        "cluster": f"Kubernetes by kind, kubeconfig {layout.kubeconfig}",
+        "istio": "istiod in namespace istio-system; label a namespace istio-injection=enabled",
+        "kafka": f"{layout.kafka_bootstrap} on this machine, kafka.kafka:9092 in the cluster",
+    }.items():
+        table.add_row(part, "[green]up[/]" if part in done else "[red]down[/]", where)
+    return table

@@ -43,6 +43,7 @@ def delete(tools: Toolbox) -> None:
     if layout.name in tools.docker("network", "ls", "--format", "{{.Name}}").split():
         tools.docker("network", "rm", layout.name, log=log)
     layout.kubeconfig.unlink(missing_ok=True)
+    _record(layout).unlink(missing_ok=True)
 
 
 def configuration(layout: Layout, world: World, *, cgroup_v1: bool) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class _Cluster:
     def run(self) -> None:
         layout, log = self.tools.layout, self.tools.layout.log(self.name)
         delete(self.tools)
-        _refuse_taken_ports(layout)
+        refuse_taken_ports(layout)
         if self.tools.world is World.OWN:
             self._create_network(log)
         self.tools.kind(
@@ -115,7 +116,7 @@ class _Cluster:
         return configuration(self.tools.layout, self.tools.world, cgroup_v1=cgroup_v1)
 
     def _stamp(self) -> Stamp:
-        return Stamp(self.tools.layout.state / "cluster", digest(yaml.safe_dump(self._configuration())))
+        return Stamp(_record(self.tools.layout), digest(yaml.safe_dump(self._configuration())))
 
     def _create_network(self, log: Path) -> None:
         """The network before kind makes it, so that its interface has a name by which it can be removed."""
@@ -129,7 +130,17 @@ class _Cluster:
         )
 
 
-def _refuse_taken_ports(layout: Layout) -> None:
+def _record(layout: Layout) -> Path:
+    """Says what the cluster was made from."""
+    return layout.state / "cluster"
+
+
+def refuse_taken_ports(layout: Layout) -> None:
+    """Say which program's port is in the way, where Docker would say much less.
+
+    Raises:
+        LabError: a port for Kafka is taken.
+    """
     for broker in range(BROKERS):
         port = layout.kafka_host_port(broker)
         with socket.socket() as probe:

@@ -36,6 +36,9 @@ CHOICE = "SIDESTREAM_LAB_ENGINE"
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 CAP_SYS_RESOURCE = 24
+DAEMON_KEY = Path("/etc/docker/key.json")
+"""Older engines leave this behind, whatever their configuration says."""
+
 UNKNOWN_DIGEST = "kindest/node@sha256:" + "0" * 64
 """No registry has this image; one that can be reached says so, at the price of a single small request."""
 
@@ -159,6 +162,7 @@ def _start(tools: Toolbox) -> None:
     shutil.copyfile(IMAGES / "node" / wrapper.name, wrapper)
     wrapper.chmod(0o755)
     layout.docker_daemon_config.write_text(_config_text(layout))
+    had_key = DAEMON_KEY.exists()
     with layout.log("engine").open("wb") as log:
         daemon = subprocess.Popen(
             ["dockerd", "--config-file", layout.docker_daemon_config],
@@ -172,6 +176,8 @@ def _start(tools: Toolbox) -> None:
         reason = last_line(layout.log("engine"))
         leftovers.clear(layout)
         raise LabError(f"The lab's Docker engine did not start: {reason}", f"Read {layout.log('engine')}")
+    if not had_key:
+        DAEMON_KEY.unlink(missing_ok=True)
 
 
 def _users_engine_reaches_images(layout: Layout) -> bool:

@@ -149,16 +149,21 @@ class _Build:
 
     def run(self) -> None:
         target = binary(self.layout, self.program.name)
+        if not target.is_file():
+            self._compile(target)
+            _forget_older(self.layout)
+        for link in self.program.links:
+            _link(self.layout.bin / link, target)
+
+    def _compile(self, target: Path) -> None:
         unfinished = target.with_name(f"{target.name}.unfinished")
         _go(
-            *("build", "-mod=readonly", "-buildvcs=false", "-ldflags", self.program.linker_flags),
+            # -v names each package as it is compiled, which shows that the build goes on.
+            *("build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", self.program.linker_flags),
             *("-o", unfinished, self.program.package),
             log=self.layout.log(self.name),
         )
         unfinished.rename(target)
-        for link in self.program.links:
-            _link(self.layout.bin / link, target)
-        _forget_older(self.layout)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from sidestream_lab.paths import Layout
@@ -16,6 +17,7 @@ from sidestream_lab.shell import run
 
 PROC = Path("/proc")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+SHIM_SOCKETS = Path("/run/containerd/s")
 ENGINE_PROGRAMS = frozenset({"dockerd", "containerd", "containerd-shim-runc-v2", "docker-proxy"})
 PATIENCE_SECONDS = 20.0
 
@@ -29,18 +31,29 @@ def clear(layout: Layout) -> None:
     if (Path("/sys/class/net") / layout.bridge).exists():
         run(["ip", "link", "delete", layout.bridge])
     _remove_cgroups(layout)
+    for socket in shim_sockets(layout):
+        socket.unlink(missing_ok=True)
     shutil.rmtree(layout.run, ignore_errors=True)
 
 
 def engine_processes(layout: Layout) -> list[int]:
-    """The engine's own processes: they name its run directory in their arguments."""
-    return [pid for pid, arguments in _commands() if is_engine_command(arguments, layout.run)]
+    """The engine's own processes: they name its configuration or its run directory in their arguments."""
+    return [pid for pid, arguments in _commands() if is_engine_command(arguments, layout)]
 
 
-def is_engine_command(arguments: list[str], run_directory: Path) -> bool:
-    """Whether this command line is one of the engine that lives in `run_directory`."""
+def is_engine_command(arguments: list[str], layout: Layout) -> bool:
+    """Whether this command line is one of the lab's own engine."""
     program, *rest = arguments
-    return Path(program).name in ENGINE_PROGRAMS and any(f"{run_directory}/" in argument for argument in rest)
+    marks = (f"{layout.run}/", str(layout.docker_daemon_config))
+    return Path(program).name in ENGINE_PROGRAMS and any(mark in argument for argument in rest for mark in marks)
+
+
+def shim_sockets(layout: Layout) -> list[Path]:
+    """Where containerd's shims of the engine's containers listen: one place for all engines, named by a digest."""
+    containers = layout.docker_data / "containers"
+    server = layout.docker_exec_root / "containerd" / "containerd.sock" / "moby"
+    names = [container.name for container in containers.iterdir()] if containers.is_dir() else []
+    return [SHIM_SOCKETS / sha256(str(server / name).encode()).hexdigest() for name in names]
 
 
 def container_processes(layout: Layout) -> list[int]:

@@ -6,11 +6,12 @@ Kubernetes programs, and the images of the control plane, so that the node never
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sidestream_lab import gobuild, versions
-from sidestream_lab.errors import LabError
+from sidestream_lab.errors import CommandFailed, LabError
 from sidestream_lab.paths import IMAGES, World
 from sidestream_lab.preflight import Package
 from sidestream_lab.shell import Toolbox, run
@@ -56,6 +57,16 @@ def has_image(tools: Toolbox, image: str) -> bool:
     except LabError:
         return False
     return True
+
+
+def forget_older(tools: Toolbox, image: str) -> None:
+    """Remove other versions of an image that nothing uses; each state of the sources makes one."""
+    repository = image.rpartition(":")[0]
+    for tag in tools.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository).split():
+        if tag != image:
+            # One that a container still runs from stays.
+            with suppress(CommandFailed):
+                tools.docker("image", "rm", tag)
 
 
 def _base() -> str:
@@ -169,6 +180,7 @@ class _Node:
         entrypoint = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
         docker("commit", "--change", entrypoint, "--change", "CMD []", container, name(World.OWN))
         docker("rm", "--volumes", container)
+        forget_older(self.tools, name(World.OWN))
 
 
 IMPORT = """

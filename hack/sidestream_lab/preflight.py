@@ -19,8 +19,8 @@ GIB = 1024**3
 MEMORY = 6 * GIB
 """Cluster, mesh and Kafka take 3 GiB; the largest link of the Go builds as much again."""
 
-DISK_COLD = {World.OWN: 16 * GIB, World.USER: 8 * GIB}
-"""What a first `up` writes: the caches of Go included, the engine's data in both worlds."""
+DISK_COLD = {World.OWN: 14 * GIB, World.USER: 8 * GIB}
+"""What a first `up` writes: 6 GiB of it are Go's caches, the rest the engine's data."""
 
 DISK_WARM = 2 * GIB
 """What running needs when everything is built."""
@@ -70,7 +70,7 @@ def missing(packages: Sequence[Package], world: World) -> list[Package]:
 
 
 def check(world: World, machine: Machine, *, built: bool) -> None:
-    """Refuse a machine on which the lab cannot come up; `built` says that the long builds are done.
+    """Refuse a machine on which the lab cannot come up; `built` says that no Go program has to be built.
 
     Raises:
         LabError: what is missing, and what to do about it.

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 HEARTBEAT_SECONDS = 30.0
@@ -130,7 +131,7 @@ class LiveProgress(AbstractContextManager["LiveProgress"]):
     def _close(self, name: str, outcome: str, seconds: float) -> None:
         with self._lock:
             step = self._running.pop(name)
-        self._console.print(f"{outcome} {name} [dim]{step.why}[/] in {duration(seconds)}", highlight=False)
+        self._console.print(f"{outcome} {name} [dim]{escape(step.why)}[/] in {duration(seconds)}", highlight=False)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2), expand=True)
@@ -140,8 +141,8 @@ class LiveProgress(AbstractContextManager["LiveProgress"]):
         with self._lock:
             running = list(self._running.values())
         for step in running:
-            table.add_row(step.name, step.why, f"{duration(step.elapsed())} of about {duration(step.typical)}")
-            table.add_row("", f"[dim]{_plain(last_line(self._log(step.name)))}[/]", "")
+            table.add_row(step.name, escape(step.why), f"{duration(step.elapsed())} of about {duration(step.typical)}")
+            table.add_row("", f"[dim]{escape(last_line(self._log(step.name)))}[/]", "")
         return table
 
 
@@ -163,7 +164,7 @@ def last_line(file: Path) -> str:
     try:
         with file.open("rb") as log:
             log.seek(max(0, file.stat().st_size - _TAIL_BYTES))
-            lines = log.read().decode(errors="replace").split("\n")
+            lines = log.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -172,10 +173,6 @@ def last_line(file: Path) -> str:
 def _heartbeat(step: _Running, line: str) -> str:
     told = f"; {line[:100]}" if line else ""
     return f"{step.name}: {duration(step.elapsed())} of about {duration(step.typical)}{told}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def _print_line(line: str) -> None:

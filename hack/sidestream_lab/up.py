@@ -55,7 +55,7 @@ def bring_up(layout: Layout, console: Console, goal: str | None = None) -> Toolb
         world = engine.decide(layout)
         tools = Toolbox(layout, world)
         steps = all_steps(tools) if goal is None else up_to(all_steps(tools), goal)
-        _prepare(tools, console.print)
+        _prepare(tools, steps, console.print)
         engine.record(layout, world)
         with progress_for(console, layout.log) as progress:
             run_steps(steps, progress)
@@ -101,12 +101,25 @@ def exclusive(layout: Layout, say: Callable[[str], None]) -> Iterator[None]:
         os.close(lock)
 
 
-def _prepare(tools: Toolbox, say: Callable[[str], None]) -> None:
+def _prepare(tools: Toolbox, steps: Sequence[Step], say: Callable[[str], None]) -> None:
     layout, world = tools.layout, tools.world
+    built = all(step.is_done() for step in steps if step.name.startswith("build-"))
     machine = preflight.Machine.this(layout, gobuild.go_version())
-    built = all(gobuild.binary(layout, program.name).is_file() for program in gobuild.PROGRAMS)
-    preflight.check(world, machine, built=built or (world is World.USER and cluster.is_ready(tools)))
+    preflight.check(world, machine, built=built)
     preflight.install(preflight.missing(PACKAGES, world), machine, layout.log("packages"), say)
+    if not engine.is_running(tools):
+        say(_introduction(world))
+
+
+def _introduction(world: World) -> str:
+    match world:
+        case World.USER:
+            return f"Using your Docker engine and pulling images. ({engine.CHOICE}=own builds everything instead.)"
+        case World.OWN:
+            return (
+                "No Docker engine here reaches image registries: the lab starts one of its own and builds its images\n"
+                f"from source and from Debian's packages. ({engine.CHOICE}=user insists on yours.)"
+            )
 
 
 def _remove_images(tools: Toolbox) -> None:
