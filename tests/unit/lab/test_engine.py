@@ -31,12 +31,8 @@ def test_the_runtime_is_wrapped_only_where_a_right_is_missing(layout: Layout) ->
 
 def test_the_engine_writes_no_firewall_rule_and_has_no_default_bridge(layout: Layout) -> None:
     config = engine.daemon_config(layout, wrap_runtime=False)
-    assert (config["iptables"], config["ip6tables"], config["ip-masq"], config["bridge"]) == (
-        False,
-        False,
-        False,
-        "none",
-    )
+    assert not any(config[key] for key in ("iptables", "ip6tables", "ip-masq", "ip-forward"))
+    assert config["bridge"] == "none"
 
 
 def test_every_path_of_the_engine_is_the_labs_own(layout: Layout) -> None:
@@ -80,9 +76,7 @@ def test_an_own_engine_needs_root(layout: Layout, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("answer", "world"),
     [
-        pytest.param(
-            "manifest unknown: manifest unknown", World.USER, id="the registry says that it has no such image"
-        ),
+        pytest.param("manifest unknown: manifest unknown", World.USER, id="the registry has no such image"),
         pytest.param("dial tcp: lookup registry-1.docker.io: no such host", World.OWN, id="there is no way to it"),
     ],
 )

@@ -22,10 +22,10 @@ class Diary:
         self.lines.append(f"{name} started: {why}, {seconds:.0f} s")
 
     def ended(self, name: str, seconds: float) -> None:
-        self.lines.append(f"{name} ended")
+        self.lines.append(f"{name} ended in time: {seconds < PATIENCE_SECONDS}")
 
     def failed(self, name: str, seconds: float) -> None:
-        self.lines.append(f"{name} failed")
+        self.lines.append(f"{name} failed in time: {seconds < PATIENCE_SECONDS}")
 
 
 def task(name: str, run: Callable[[], None], *needs: str, done: bool = False) -> Task:
@@ -52,7 +52,7 @@ def test_a_step_runs_after_those_that_it_needs() -> None:
 def test_what_is_done_is_neither_run_nor_told() -> None:
     diary = Diary()
     run_steps([task("old", lambda: pytest.fail("was run"), done=True), task("new", nothing, "old")], diary)
-    assert diary.lines == ["new started: a reason, 5 s", "new ended"]
+    assert diary.lines == ["new started: a reason, 5 s", "new ended in time: True"]
 
 
 def test_steps_that_do_not_wait_for_each_other_run_at_the_same_time() -> None:
@@ -71,7 +71,7 @@ def test_a_failure_is_raised_and_what_needs_it_is_not_run() -> None:
     diary = Diary()
     with pytest.raises(LabError, match="no luck"):
         run_steps([task("first", fail), task("second", lambda: pytest.fail("was run"), "first")], diary)
-    assert diary.lines[-1] == "first failed"
+    assert diary.lines[-1] == "first failed in time: True"
 
 
 @pytest.mark.parametrize(
