@@ -95,6 +95,11 @@ class WorkerProcess:
         """The process id."""
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is of no use any more."""
+        return self._why is not None
+
     async def call(self, verb: str, args: Mapping[str, Any], *, seconds: float, patience: float) -> Any:
         """Run a verb; the worker gives it `seconds`, and we wait for its answer `patience` seconds more.
 
@@ -125,7 +130,8 @@ class WorkerProcess:
         return await asyncio.shield(self._life)
 
     def kill(self) -> None:
-        """End the process at once; `ended` returns soon after."""
+        """End the process at once; it takes no call from now on, and `ended` returns soon after."""
+        self._why = self._why or signal.SIGKILL.name
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 

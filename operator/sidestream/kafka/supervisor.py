@@ -30,14 +30,17 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. `call`: what Kafka has for an answer. `patience`: what the worker has beyond that before it is taken to
-    hang. `start`: from spawning to ready. `calm`: a worker that lived so long starts the back-off anew. `rest`: for so
-    long after an unanswered call other calls fail at once instead of waiting in vain.
+    """How long things may take, in seconds.
+
+    `call`: Kafka's answer. `patience`: the worker's answer, beyond that; then it is taken to hang. `start`: from
+    spawning to ready. `ready`: a call's wait for a worker that is not running. `calm`: a worker that lived so long
+    starts the back-off anew. `rest`: after an unanswered call, others fail at once instead of waiting in vain.
     """
 
     call: float = 3.5
     patience: float = 1.5
     start: float = 15.0
+    ready: float = 10.0
     calm: float = 30.0
     rest: float = 2.0
     backoff: Backoff = _BACKOFF
@@ -101,7 +104,7 @@ class Supervisor:
         started = time.monotonic()
         code = "skipped"
         try:
-            self._rest(started)
+            await self._rest(started)
             async with self._slots:
                 code = "cancelled"
                 result = await self._ask(verb, args)
@@ -125,12 +128,13 @@ class Supervisor:
             metrics.REQUESTS.labels(self._endpoint.name, verb, code).inc()
             metrics.REQUEST_SECONDS.labels(verb).observe(time.monotonic() - started)
 
-    def _rest(self, now: float) -> None:
+    async def _rest(self, now: float) -> None:
         """Fail at once shortly after an unanswered call; the first call after the rest finds out whether it is over."""
         if self._unanswered is None:
             return
         since, failure = self._unanswered
         if now - since < self._timing.rest:
+            await asyncio.sleep(0)  # whoever tries again at once must not starve the others
             raise CallFailedError(failure)
         self._unanswered = (now, failure)
 
@@ -158,8 +162,11 @@ class Supervisor:
             raise WorkerLostError("silence") from error
 
     async def _ready_worker(self) -> WorkerProcess:
+        if self._worker is not None and self._worker.has_ended:
+            # its keeper has yet to notice; nobody who calls again and again may keep it from that
+            self._settled.clear()
         try:
-            async with asyncio.timeout(self._timing.call):
+            async with asyncio.timeout(self._timing.ready):
                 await self._settled.wait()
         except TimeoutError as error:
             raise WorkerLostError("not running") from error

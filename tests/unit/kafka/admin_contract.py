@@ -1,0 +1,156 @@
+"""What every `KafkaAdmin` does: run against the fake in unit tests and against a real broker in flow tests.
+
+So the fake cannot be kinder than Kafka is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import pytest
+
+from sidestream.errors import GroupBusyError, KafkaUnavailableError
+from sidestream.kafka.port import GroupState, KafkaAdmin, Position, TopicPartition
+
+
+class Arena(Protocol):
+    """A cluster to play on, and the admin under test."""
+
+    @property
+    def admin(self) -> KafkaAdmin:
+        """The one under test."""
+        ...
+
+    def name(self, kind: str) -> str:
+        """A name that nobody has used."""
+        ...
+
+    async def topic(self, partitions: int = 1, records: int = 0) -> str:
+        """A new topic with so many records in each partition."""
+        ...
+
+    async def delete_topic(self, name: str) -> None:
+        """The topic is gone when this returns."""
+        ...
+
+    def consumer(self, group: str, topic: str) -> AbstractAsyncContextManager[None]:
+        """A member of the group within the context; it is out of the group when the context ends."""
+        ...
+
+
+MakeArena = Callable[[], AbstractAsyncContextManager[Arena]]
+
+
+def at(*offsets: int, topic: str) -> dict[TopicPartition, Position]:
+    """Positions on the partitions of a topic."""
+    return {TopicPartition(topic, number): Position(offset) for number, offset in enumerate(offsets)}
+
+
+class AdminContract:
+    async def test_the_cluster_says_who_it_is(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            cluster = await arena.admin.cluster()
+            assert cluster.id
+            assert cluster.brokers >= 1
+
+    async def test_topics_have_an_id_and_partitions_and_missing_ones_are_none(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, missing = await arena.topic(partitions=3), arena.name("topic")
+            found = await arena.admin.topics([topic, missing])
+            described = found[topic]
+            assert described is not None
+            assert (described.name, described.partitions) == (topic, 3)
+            assert described.id
+            assert found[missing] is None
+
+    async def test_an_unknown_group_is_absent_and_has_no_offsets(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(), arena.name("group")
+            assert (await arena.admin.group(group)).is_absent
+            assert await arena.admin.committed(group, [TopicPartition(topic, 0)]) == {}
+            assert await arena.admin.committed(group) == {}
+
+    async def test_placing_makes_an_empty_group_with_just_these_offsets(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(partitions=3), arena.name("group")
+            await arena.admin.place(group, at(5, 7, topic=topic))
+            found = await arena.admin.group(group)
+            assert (found.state, found.members, found.is_empty) == (GroupState.EMPTY, (), True)
+            partitions = [TopicPartition(topic, number) for number in range(3)]
+            assert await arena.admin.committed(group, partitions) == at(5, 7, topic=topic)
+            assert await arena.admin.committed(group) == at(5, 7, topic=topic)
+
+    async def test_a_leader_epoch_is_kept(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(records=2), arena.name("group")
+            place = {TopicPartition(topic, 0): Position(1, leader_epoch=0)}
+            await arena.admin.place(group, place)
+            assert await arena.admin.committed(group) == place
+
+    async def test_placing_again_moves_only_what_is_named(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(partitions=2), arena.name("group")
+            await arena.admin.place(group, at(1, 1, topic=topic))
+            await arena.admin.place(group, at(4, topic=topic))
+            assert await arena.admin.committed(group) == at(4, 1, topic=topic)
+
+    async def test_placing_on_a_missing_topic_fails_for_now_and_keeps_the_rest(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, missing, group = await arena.topic(), arena.name("topic"), arena.name("group")
+            with pytest.raises(KafkaUnavailableError):
+                await arena.admin.place(group, at(3, topic=topic) | at(1, topic=missing))
+            assert await arena.admin.committed(group) == at(3, topic=topic)
+
+    async def test_ends_are_the_first_and_the_next_offset(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic = await arena.topic(partitions=2, records=4)
+            partitions = [TopicPartition(topic, 0), TopicPartition(topic, 1)]
+            assert await arena.admin.earliest(partitions) == dict.fromkeys(partitions, 0)
+            assert await arena.admin.latest(partitions) == dict.fromkeys(partitions, 4)
+
+    async def test_ends_of_a_missing_topic_are_not_to_be_had_for_now(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            with pytest.raises(KafkaUnavailableError):
+                await arena.admin.latest([TopicPartition(arena.name("topic"), 0)])
+
+    async def test_a_group_with_a_member_can_neither_be_placed_nor_deleted(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(), arena.name("group")
+            await arena.admin.place(group, at(0, topic=topic))
+            async with arena.consumer(group, topic):
+                found = await arena.admin.group(group)
+                assert (len(found.members), found.has_members, found.is_empty) == (1, True, False)
+                assert found.members[0].host
+                assert "/" not in found.members[0].host
+                with pytest.raises(GroupBusyError, match=group):
+                    await arena.admin.place(group, at(9, topic=topic))
+                with pytest.raises(GroupBusyError, match=group):
+                    await arena.admin.delete_group(group)
+            assert (await arena.admin.group(group)).is_empty
+            await arena.admin.delete_group(group)
+            assert (await arena.admin.group(group)).is_absent
+
+    async def test_a_deleted_group_has_no_offsets_left(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(), arena.name("group")
+            await arena.admin.place(group, at(2, topic=topic))
+            await arena.admin.delete_group(group)
+            assert await arena.admin.committed(group) == {}
+
+    async def test_deleting_what_is_not_there_is_well(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            await arena.admin.delete_group(arena.name("group"))
+
+    async def test_deleting_a_topic_takes_its_offsets_out_of_every_group(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            kept, dropped, group = await arena.topic(), await arena.topic(), arena.name("group")
+            await arena.admin.place(group, at(1, topic=kept) | at(1, topic=dropped))
+            await arena.delete_topic(dropped)
+            assert await arena.admin.committed(group) == at(1, topic=kept)
+
+    async def test_nothing_is_asked_about_no_partitions(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            assert await arena.admin.committed(arena.name("group"), []) == {}
+            assert await arena.admin.earliest([]) == {}

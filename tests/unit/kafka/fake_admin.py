@@ -1,0 +1,186 @@
+"""`FakeKafka`: a Kafka cluster in memory, with the rules of a real one as `admin_contract` checks them on both.
+
+`FakeKafkaAdmin` is the `KafkaAdmin` of it; its errors come from the product's own translation of Kafka's codes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from sidestream.kafka.config import ClientConfig
+from sidestream.kafka.port import (
+    Cluster,
+    Group,
+    GroupState,
+    Member,
+    Offsets,
+    Position,
+    Positions,
+    Topic,
+    TopicPartition,
+)
+from sidestream.kafka.translation import Cause, Deed, Endpoint, Failure, translate
+
+ENDPOINT = Endpoint("main", "kafka:9092")
+
+
+@dataclass
+class FakeTopic:
+    id: str
+    logs: list[tuple[int, int]]
+    """Per partition the earliest and the latest offset."""
+
+
+@dataclass
+class FakeGroup:
+    offsets: dict[TopicPartition, Position] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
+    state: GroupState = GroupState.STABLE
+    """What it is called while it has members."""
+
+
+class FakeKafka:
+    """The cluster; its methods are what producers, consumers and people with a console do."""
+
+    def __init__(self, cluster_id: str = "cluster-1") -> None:
+        self.cluster_id = cluster_id
+        self.topics: dict[str, FakeTopic] = {}
+        self.groups: dict[str, FakeGroup] = {}
+        self.failure: Failure | None = None
+        self._ids = itertools.count(1)
+
+    def create_topic(self, name: str, *logs: tuple[int, int]) -> None:
+        self.topics[name] = FakeTopic(f"topic-{next(self._ids)}", list(logs or [(0, 0)]))
+
+    def delete_topic(self, name: str) -> None:
+        """Offsets of a deleted topic go from all groups."""
+        del self.topics[name]
+        for group in self.groups.values():
+            group.offsets = {item: position for item, position in group.offsets.items() if item.topic != name}
+
+    def add_partition(self, name: str, earliest: int = 0, latest: int = 0) -> None:
+        self.topics[name].logs.append((earliest, latest))
+
+    def produce(self, topic: str, partition: int = 0, count: int = 1) -> None:
+        earliest, latest = self.topics[topic].logs[partition]
+        self.topics[topic].logs[partition] = (earliest, latest + count)
+
+    def join(self, group: str, host: str = "10.0.0.1") -> str:
+        """A consumer joins, making the group when it is missing; returns its member id."""
+        member = Member(f"member-{next(self._ids)}", "consumer", host)
+        self.groups.setdefault(group, FakeGroup()).members[member.id] = member
+        return member.id
+
+    def leave(self, group: str, member: str | None = None) -> None:
+        """One member leaves, or all."""
+        members = self.groups[group].members
+        for gone in [member] if member is not None else list(members):
+            del members[gone]
+
+    def commit(self, group: str, topic: str, partition: int, offset: int, epoch: int | None = 0) -> None:
+        found = self.groups.setdefault(group, FakeGroup())
+        found.offsets[TopicPartition(topic, partition)] = Position(offset, epoch)
+
+    def catch_up(self, group: str) -> None:
+        """The group commits the end of every partition that it has an offset of."""
+        for item in self.groups[group].offsets:
+            self.commit(group, item.topic, item.partition, self.topics[item.topic].logs[item.partition][1])
+
+    def expire(self, group: str) -> None:
+        """The offsets are older than the broker keeps them."""
+        del self.groups[group]
+
+    def offsets(self, group: str) -> dict[str, int]:
+        """Committed offsets as `topic/partition: offset`."""
+        found = self.groups[group].offsets if group in self.groups else {}
+        return {f"{item.topic}/{item.partition}": position.offset for item, position in sorted(found.items())}
+
+    def fail(self, name: str, cause: Cause = Cause.UNKNOWN) -> None:
+        """Every call fails with this code, until `mend`."""
+        self.failure = Failure(name, f"Broker: {name}", cause)
+
+    def mend(self) -> None:
+        self.failure = None
+
+
+class FakeKafkaAdmin:
+    """`KafkaAdmin` of a FakeKafka; notes the calls that change something."""
+
+    def __init__(self, kafka: FakeKafka, endpoint: Endpoint = ENDPOINT, config: ClientConfig | None = None) -> None:
+        self.kafka = kafka
+        self.endpoint = endpoint
+        self.config = config
+        self.effects: list[str] = []
+        self.is_closed = False
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+    async def cluster(self) -> Cluster:
+        self._check(Deed("describe itself", "Describe on the cluster"))
+        return Cluster(self.kafka.cluster_id, 1)
+
+    async def topics(self, names: Collection[str]) -> Mapping[str, Topic | None]:
+        self._check(Deed("describe topics", "Describe on the topics"))
+        return {name: self._topic(name) for name in names}
+
+    async def group(self, name: str) -> Group:
+        self._check(Deed(f"describe consumer group {name}", f"Describe on group {name}", name))
+        found = self.kafka.groups.get(name)
+        if found is None:
+            return Group(name, GroupState.ABSENT)
+        return Group(name, found.state if found.members else GroupState.EMPTY, tuple(found.members.values()))
+
+    async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
+        self._check(Deed(f"read the offsets of consumer group {group}", f"Describe on group {group}", group))
+        offsets = self.kafka.groups[group].offsets if group in self.kafka.groups else {}
+        return {item: position for item, position in offsets.items() if partitions is None or item in partitions}
+
+    async def earliest(self, partitions: Collection[TopicPartition]) -> Offsets:
+        return {item: self._log(item)[0] for item in partitions}
+
+    async def latest(self, partitions: Collection[TopicPartition]) -> Offsets:
+        return {item: self._log(item)[1] for item in partitions}
+
+    async def place(self, group: str, positions: Positions) -> None:
+        deed = Deed(f"place consumer group {group}", f"Read on group {group}", group)
+        self._check(deed)
+        found = self.kafka.groups.get(group)
+        if found is not None and found.members:
+            raise translate(Failure("UNKNOWN_MEMBER_ID"), self.endpoint, deed)
+        self.effects.append(f"place {group}")
+        known = {item: position for item, position in positions.items() if self._has(item)}
+        if known:
+            self.kafka.groups.setdefault(group, FakeGroup()).offsets.update(known)
+        if known.keys() != positions.keys():
+            raise translate(Failure("UNKNOWN_TOPIC_OR_PART"), self.endpoint, deed)
+
+    async def delete_group(self, group: str) -> None:
+        deed = Deed(f"delete consumer group {group}", f"Delete on group {group}", group)
+        self._check(deed)
+        found = self.kafka.groups.get(group)
+        if found is not None and found.members:
+            raise translate(Failure("NON_EMPTY_GROUP"), self.endpoint, deed)
+        self.effects.append(f"delete {group}")
+        self.kafka.groups.pop(group, None)
+
+    def _check(self, deed: Deed) -> None:
+        if self.kafka.failure is not None:
+            raise translate(self.kafka.failure, self.endpoint, deed)
+
+    def _topic(self, name: str) -> Topic | None:
+        found = self.kafka.topics.get(name)
+        return None if found is None else Topic(name, found.id, len(found.logs))
+
+    def _has(self, item: TopicPartition) -> bool:
+        found = self.kafka.topics.get(item.topic)
+        return found is not None and item.partition < len(found.logs)
+
+    def _log(self, item: TopicPartition) -> tuple[int, int]:
+        deed = Deed(f"tell the offsets of topic {item.topic}", f"Describe on topic {item.topic}")
+        self._check(deed)
+        if not self._has(item):
+            raise translate(Failure("_NOENT"), self.endpoint, deed)
+        return self.kafka.topics[item.topic].logs[item.partition]

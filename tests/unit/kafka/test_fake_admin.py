@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from unit.kafka.admin_contract import AdminContract, MakeArena
+from unit.kafka.fake_admin import FakeKafka, FakeKafkaAdmin
+
+
+class FakeArena:
+    def __init__(self) -> None:
+        self.kafka = FakeKafka()
+        self.admin = FakeKafkaAdmin(self.kafka)
+        self._numbers = itertools.count()
+
+    def name(self, kind: str) -> str:
+        return f"{kind}-{next(self._numbers)}"
+
+    async def topic(self, partitions: int = 1, records: int = 0) -> str:
+        name = self.name("topic")
+        self.kafka.create_topic(name, *[(0, records)] * partitions)
+        return name
+
+    async def delete_topic(self, name: str) -> None:
+        self.kafka.delete_topic(name)
+
+    def consumer(self, group: str, topic: str) -> AbstractAsyncContextManager[None]:
+        assert topic in self.kafka.topics
+
+        @asynccontextmanager
+        async def member() -> AsyncIterator[None]:
+            joined = self.kafka.join(group)
+            yield
+            self.kafka.leave(group, joined)
+
+        return member()
+
+
+@pytest.fixture
+def make_arena() -> MakeArena:
+    @asynccontextmanager
+    async def arena() -> AsyncIterator[FakeArena]:
+        yield FakeArena()
+
+    return arena
+
+
+class TestFakeAdmin(AdminContract):
+    """The fake keeps the rules of a real broker."""
