@@ -41,9 +41,9 @@ def status_of(
 
 
 def status_json(status: SandboxStatus) -> Object:
-    """What to apply: without `routes`, which is not ours."""
-    written = status.to_json()
-    del written["routes"]
+    """What to apply: without `routes`, which is not ours, and without empty lists, which nobody can own."""
+    written = {name: value for name, value in status.to_json().items() if value != []}
+    written.pop("routes", None)
     return written
 
 

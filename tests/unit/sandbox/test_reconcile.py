@@ -110,6 +110,12 @@ async def test_the_status_tells_what_was_made_and_leaves_the_routes_to_their_own
     assert (status["routingKey"], status["observedGeneration"]) == ("alice", 1)
     assert (status["lastChangedAt"], status["expiresAt"]) == ("2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z")
     assert [entry["service"] for entry in status["routes"]] == ["orders"]
+    owners = [
+        item["manager"]
+        for item in cluster.sandbox()["metadata"]["managedFields"]
+        if "f:routes" in item["fieldsV1"].get("f:status", {})
+    ]
+    assert owners == ["sidestream-route-orders"]
 
 
 async def test_an_unchanged_sandbox_costs_no_write() -> None:
@@ -121,6 +127,13 @@ async def test_an_unchanged_sandbox_costs_no_write() -> None:
         assert not outcome.changed
         assert outcome.requeue_after is None
     assert cluster.api.writes == []
+
+
+async def test_no_empty_list_is_applied_for_the_api_server_notes_no_owner_of_it() -> None:
+    cluster = Cluster(deployment(), sandbox())
+    await cluster.settle()
+    assert "kafka" not in cluster.sandbox()["status"]
+    assert [entry["deployment"] for entry in cluster.sandbox()["status"]["workloads"]] == ["orders"]
 
 
 @pytest.mark.parametrize(
