@@ -128,6 +128,7 @@ class Line:
         self.is_cut = False
         self._target = (host, port)
         self._open: set[asyncio.StreamWriter] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
         """End all connections and refuse new ones."""
@@ -139,18 +140,30 @@ class Line:
         self.is_cut = False
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_cut:
-            writer.transport.abort()
-            return
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
-        ends = {writer, far_writer}
-        self._open |= ends
+        """One connection, from its opening to its end; what a listener calls."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        ends = {writer}
         try:
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            ends.add(far_writer)
+            self._open |= ends
+            if not self.is_cut:
+                await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
         finally:
+            self._carrying.discard(task)
             self._open -= ends
             for end in ends:
                 end.transport.abort()
+
+    async def close(self) -> None:
+        """Cut it for good and wait until nothing is left of it."""
+        self.cut()
+        for task in self._carrying:
+            task.cancel()
+        if self._carrying:
+            await asyncio.wait(set(self._carrying))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,6 +190,6 @@ async def line_to(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[Line, st
     try:
         yield line, str(path)
     finally:
-        line.cut()
         listener.close()
         await listener.wait_closed()
+        await line.close()

@@ -17,7 +17,8 @@ from sidestream.runtime.clock import SystemClock
 from sidestream.runtime.leader import Elector, LeadershipLostError, Timing
 
 NAME = "sidestream-operator"
-TIMING = Timing(lease=3.0, renew_within=2.0, retry=0.25)
+TIMING = Timing(lease=9.0, renew_within=6.0, retry=0.25)
+"""Short, yet long enough for a machine that is busy with other tests."""
 
 
 class Replica:
@@ -88,7 +89,7 @@ async def test_the_other_takes_over_soon_after_a_leader_exits(kubeconfig: str, n
         (standby,) = (replica for replica in pair if replica is not leader)
         await leader.stop()
         assert not leader.works
-        await until(standby.is_working, "the standby took over", within=TIMING.lease)
+        await until(standby.is_working, "the standby took over", within=TIMING.lease - 1)
         assert await holder(api, namespace) == standby.identity
 
 
