@@ -20,6 +20,7 @@ class PortForward(AbstractContextManager[str]):
     def __init__(self, cluster: Cluster, namespace: str, target: str, port: int) -> None:
         self._command = cluster.kubectl_command("--namespace", namespace, "port-forward", target, f":{port}")
         self._process: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
         self._said: list[str] = []
 
     def __enter__(self) -> str:
@@ -28,7 +29,8 @@ class PortForward(AbstractContextManager[str]):
             self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         if process.stdout is not None:
-            threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+            self._listener = threading.Thread(target=self._listen, args=(process.stdout,), daemon=True)
+            self._listener.start()
         wait_until(lambda: self._local_port() or process.poll() is not None, START_SECONDS, "kubectl port-forward")
         port = self._local_port()
         if port is None:
@@ -42,10 +44,13 @@ class PortForward(AbstractContextManager[str]):
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
+        if self._listener is not None:
+            self._listener.join()
 
     def _listen(self, output: IO[str]) -> None:
         """Read to the end, or the program would block when the pipe is full."""
-        self._said.extend(output)
+        with output:
+            self._said.extend(output)
 
     def _local_port(self) -> int | None:
         for line in list(self._said):
