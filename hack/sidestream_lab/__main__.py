@@ -21,11 +21,13 @@ def main() -> int:
     """Run the command of this process's arguments; returns the exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=True)
+        app(prog_name="hack/lab")
     except LabError as error:
         _tell(f"Error: {error.message}", error.hint)
         return IMPOSSIBLE
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
         stop_all()
         _tell("Interrupted.", "Run the same again: it goes on where it stopped.")
         return INTERRUPTED

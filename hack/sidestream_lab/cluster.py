@@ -28,7 +28,8 @@ def is_ready(tools: Toolbox) -> bool:
     if not tools.layout.kubeconfig.is_file():
         return False
     try:
-        tools.kubectl("get", "--raw", "/readyz", "--request-timeout=3s", timeout=10)
+        # Patient, because a cluster that is taken for dead is made anew; a dead one refuses at once.
+        tools.kubectl("get", "--raw", "/readyz", "--request-timeout=30s", timeout=60)
     except LabError:
         return False
     return True
@@ -104,7 +105,7 @@ class _Cluster:
         if self.tools.world is World.OWN:
             self._create_network(log)
         self.tools.kind(
-            *("create", "cluster", "--config", "-", "--kubeconfig", layout.kubeconfig, "--wait", "2m"),
+            *("create", "cluster", "--config", "-", "--kubeconfig", layout.kubeconfig, "--wait", "5m"),
             stdin=yaml.safe_dump(self._configuration()),
             log=log,
         )
@@ -126,7 +127,7 @@ class _Cluster:
     def _wait_for_names(self, log: Path) -> None:
         """A pod that starts before CoreDNS does finds no Service, and many never look again."""
         self.tools.kubectl(
-            *("rollout", "status", "deployment/coredns", "--namespace", "kube-system", "--timeout", "120s"), log=log
+            *("rollout", "status", "deployment/coredns", "--namespace", "kube-system", "--timeout", "300s"), log=log
         )
 
 

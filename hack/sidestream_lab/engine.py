@@ -26,6 +26,7 @@ from sidestream_lab.steps import Step
 
 PACKAGES = (
     Package("docker.io", "dockerd", "the Docker engine"),
+    Package("docker-cli", "docker", "the engine's client, where docker.io does not hold it"),
     Package("containerd", "containerd", "runs the engine's containers"),
     Package("runc", "runc", "starts the engine's containers"),
     Package("iproute2", "ip", "removes the engine's network bridge"),
@@ -33,7 +34,7 @@ PACKAGES = (
     Package("jq", "jq", "adapts containers to the rights that the lab has"),
 )
 CHOICE = "SIDESTREAM_LAB_ENGINE"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 CAP_SYS_RESOURCE = 24
 DAEMON_KEY = Path("/etc/docker/key.json")
@@ -93,7 +94,8 @@ def is_running(tools: Toolbox) -> bool:
     if tools.world is World.OWN and not tools.layout.docker_socket.exists():
         return False
     try:
-        tools.docker("version", "--format", "{{.Server.Version}}", timeout=10)
+        # Patient, because an engine that is taken for dead is killed; a dead one refuses at once.
+        tools.docker("version", "--format", "{{.Server.Version}}", timeout=60)
     except LabError:
         return False
     return True

@@ -99,7 +99,7 @@ def install(packages: Sequence[Package], machine: Machine, log: Path, say: Calla
     """Install Debian packages, after saying which and what for.
 
     Raises:
-        LabError: only a person can install them.
+        LabError: only a person can install them, or they do not bring what they should.
     """
     if not packages:
         return
@@ -110,9 +110,13 @@ def install(packages: Sequence[Package], machine: Machine, log: Path, say: Calla
     say(f"Installing Debian packages:{reasons}")
     # Without this, systemd would start a Docker engine for everyone on this machine.
     environment = {"DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
-    patience = ("-o", "DPkg::Lock::Timeout=600")
+    options = ("--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600")
     run(["apt-get", "update"], env=environment, log=log)
-    run(["apt-get", "install", "--yes", "--no-install-recommends", *patience, *names], env=environment, log=log)
+    # Debian and Ubuntu cut the engine into packages differently from release to release.
+    known = set(run(["apt-cache", "pkgnames"]).split())
+    run(["apt-get", "install", *options, *(name for name in names if name in known)], env=environment, log=log)
+    if lacking := [package.proof for package in packages if not package.is_present()]:
+        raise LabError(f"Still missing after the installation: {', '.join(lacking)}", f"Read {log}")
 
 
 def _dotted(version: Sequence[int]) -> str:

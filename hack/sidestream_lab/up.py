@@ -71,6 +71,7 @@ def bring_down(layout: Layout, say: Callable[[str], None], *, purge: bool = Fals
             if purge:
                 _remove_images(tools)
         engine.stop(tools or Toolbox(layout, World.OWN))
+        layout.kubeconfig.unlink(missing_ok=True)
     if purge:
         for folder in (layout.cache, layout.state):
             shutil.rmtree(folder, ignore_errors=True)

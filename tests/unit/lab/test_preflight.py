@@ -62,12 +62,35 @@ def test_nothing_is_said_when_nothing_is_missing(tmp_path: Path) -> None:
     preflight.install([], machine(can_install=False), tmp_path / "log", pytest.fail)
 
 
-def test_packages_are_named_before_they_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    apt = tmp_path / "apt-get"
-    apt.write_text("#!/bin/sh\n")
-    apt.chmod(0o755)
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PATH, with an apt-get that puts into it what a package `brings-X` brings."""
+    apt_get = tmp_path / "apt-get"
+    apt_get.write_text(
+        f"#!/bin/sh\nfor name; do case $name in brings-*) : >{tmp_path}/${{name#brings-}};; esac; done\n"
+        f"/bin/chmod +x {tmp_path}/*\n"
+    )
+    apt_cache = tmp_path / "apt-cache"
+    apt_cache.write_text("#!/bin/sh\necho brings-tool brings-nothing\n")
+    for program in (apt_get, apt_cache):
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_packages_are_named_before_they_are_installed(apt: Path) -> None:
     said: list[str] = []
-    preflight.install([NO_PROGRAM], machine(), tmp_path / "log", said.append)
-    assert "no-package: a reason" in said[0]
-    assert "no-package" in (tmp_path / "log").read_text().splitlines()[-1]
+    preflight.install([Package("brings-tool", "tool", "a reason")], machine(), apt / "log", said.append)
+    assert said == ["Installing Debian packages:\n  brings-tool: a reason"]
+    assert (apt / "tool").exists()
+
+
+def test_a_package_that_this_release_does_not_have_is_left_out(apt: Path) -> None:
+    both = [Package("brings-tool", "tool", "a reason"), Package("brings-other", "tool", "a reason")]
+    preflight.install(both, machine(), apt / "log", str)
+    assert "brings-other" not in (apt / "log").read_text()
+
+
+def test_packages_that_do_not_bring_what_they_should_are_told(apt: Path) -> None:
+    with pytest.raises(LabError, match="Still missing after the installation: no-such-program"):
+        preflight.install([Package("brings-nothing", "no-such-program", "a reason")], machine(), apt / "log", str)

@@ -1,3 +1,4 @@
+import signal
 import threading
 from pathlib import Path
 
@@ -104,6 +105,18 @@ def test_a_bug_is_told_in_one_line_and_its_trace_kept(
     assert "Traceback" in layout.log("bug").read_text()
 
 
+def test_an_interrupted_run_says_that_it_can_go_on(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Layout) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(up, "tools_of", interrupt)
+    assert run_program("status") == program.INTERRUPTED
+    assert "goes on where it stopped" in capsys.readouterr().err
+    assert not layout.log("bug").exists()
+
+
 def test_one_run_waits_for_the_other(layout: Layout) -> None:
     told, entered = threading.Event(), threading.Event()
 
@@ -119,6 +132,10 @@ def test_one_run_waits_for_the_other(layout: Layout) -> None:
 
 
 def run_program(*arguments: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["hack/lab", *arguments])
-        return program.main()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["hack/lab", *arguments])
+            return program.main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
