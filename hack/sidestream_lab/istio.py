@@ -24,7 +24,7 @@ CHARTS = "https://istio-release.storage.googleapis.com/charts"
 GATEWAY_API_CRDS = (
     f"https://github.com/kubernetes-sigs/gateway-api/releases/download/{versions.GATEWAY_API}/standard-install.yaml"
 )
-READY_SECONDS = 180.0
+READY_SECONDS = 300.0
 RECORD = "sidestream-lab"
 """A ConfigMap in NAMESPACE that says which inputs each step has brought into the cluster."""
 
@@ -81,7 +81,7 @@ class _Definitions:
         log = self.tools.layout.log(self.name)
         for source in self._sources():
             self.tools.kubectl("apply", "--server-side", "--force-conflicts", *source, log=log)
-        self.tools.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all", log=log)
+        self.tools.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", "--all", log=log)
         _set_record(self.tools, self.name, self.inputs)
 
     def _sources(self) -> list[tuple[str | Path, ...]]:
@@ -117,6 +117,7 @@ class _Mesh:
 
     def run(self) -> None:
         log = self.tools.layout.log(self.name)
+        _forget_unfinished(self.tools, log)
         self.tools.helm(*helm_arguments(self.tools.world, self._chart()), log=log)
         if self.tools.world is World.OWN:
             plaintext = FOLDER / "plaintext.yaml"
@@ -137,6 +138,12 @@ class _Mesh:
                 return ("istiod", "--repo", CHARTS, "--version", versions.ISTIO)
             case World.OWN:
                 return (_module("istio.io/istio") / "manifests" / "charts" / "istio-control" / "istio-discovery",)
+
+
+def _forget_unfinished(tools: Toolbox, log: Path) -> None:
+    """Remove what a killed helm has left, or helm refuses for ever: it takes its own record for another one at work."""
+    unfinished = "owner=helm,status in (pending-install,pending-upgrade,pending-rollback)"
+    tools.kubectl("--namespace", NAMESPACE, "delete", "secret", "--selector", unfinished, log=log)
 
 
 def _injects(tools: Toolbox) -> bool:
@@ -176,7 +183,8 @@ def _set_record(tools: Toolbox, step: str, inputs: str) -> None:
         },
     ]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    tools.kubectl("apply", "--server-side", f"--field-manager=lab-{step}", "--filename", "-", stdin=text)
+    manager = f"--field-manager=lab-{step}"
+    tools.kubectl("apply", "--server-side", "--force-conflicts", manager, "--filename", "-", stdin=text)
 
 
 def _versions(world: World) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ BOOTSTRAP = "kafka.kafka.svc.cluster.local:9092"
 FOLDER = MANIFESTS / "kafka"
 MAXIMUM_BROKERS = 3
 INPUTS = "sidestream.dev/lab-inputs"
-READY_SECONDS = 120.0
-_ANSWER_SECONDS = 2.0
+READY_SECONDS = 300.0
+_ANSWER_SECONDS = 3.0
 
 Object = dict[str, Any]
 

@@ -49,6 +49,7 @@ def saved(path: Path, images: dict[str, list[bytes]]) -> Path:
 def contents_of(archive: io.BytesIO) -> dict[str, bytes]:
     archive.seek(0)
     with tarfile.open(fileobj=archive) as layout:
+        assert len(set(layout.getnames())) == len(layout.getnames())
         files = {member.name: layout.extractfile(member) for member in layout}
         return {name: file.read() for name, file in files.items() if file is not None}
 
