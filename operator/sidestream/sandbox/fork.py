@@ -103,6 +103,8 @@ def _clone(baseline: Object, sandbox: Sandbox, workload: Workload) -> Object:
     pod_spec = {**template["spec"]}
     if pod_spec.get("imagePullSecrets"):
         pod_spec["imagePullSecrets"] = _unique(pod_spec["imagePullSecrets"], ("name",))
+    if pod_spec.get("hostAliases"):
+        pod_spec["hostAliases"] = _joined_aliases(pod_spec["hostAliases"])
     for field in ("containers", "initContainers"):
         if pod_spec.get(field):
             pod_spec[field] = [_with_unique_ports(item) for item in pod_spec[field]]
@@ -169,6 +171,14 @@ def _with_unique_ports(container: Object) -> Object:
     if not container.get("ports"):
         return container
     return {**container, "ports": _unique(container["ports"], ("containerPort", "protocol"))}
+
+
+def _joined_aliases(aliases: Sequence[Object]) -> list[Object]:
+    """Each address once, with all the names that it has."""
+    names: dict[str, list[str]] = {}
+    for alias in aliases:
+        names.setdefault(alias["ip"], []).extend(alias.get("hostnames") or ())
+    return [{"ip": ip, "hostnames": list(dict.fromkeys(found))} for ip, found in names.items()]
 
 
 def _unique(items: Sequence[Object], keys: Sequence[str]) -> list[Object]:

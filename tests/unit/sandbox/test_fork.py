@@ -245,6 +245,12 @@ def test_a_fork_that_cannot_be_is_refused(
 
 def test_lists_that_server_side_apply_refuses_are_made_unique() -> None:
     baseline = deployment("orders", having("spec.template.spec.imagePullSecrets", [{"name": "r"}, {"name": "r"}]))
+    aliases = [
+        {"ip": "::1", "hostnames": ["a"]},
+        {"ip": "::2", "hostnames": ["c"]},
+        {"ip": "::1", "hostnames": ["b", "a"]},
+    ]
+    having("spec.template.spec.hostAliases", aliases)(baseline)
     port = {"containerPort": 8080, "protocol": "TCP"}
     container = baseline["spec"]["template"]["spec"]["containers"][0]
     container.update(
@@ -253,6 +259,7 @@ def test_lists_that_server_side_apply_refuses_are_made_unique() -> None:
     )
     pod = fork(baseline)["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "r"}]
+    assert pod["hostAliases"] == [{"ip": "::1", "hostnames": ["a", "b"]}, {"ip": "::2", "hostnames": ["c"]}]
     assert pod["containers"][0]["ports"] == [port, {"containerPort": 8080, "protocol": "UDP"}]
     assert pod["containers"][0]["env"] == [
         {"name": "B", "value": "$(A)"},
