@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Unpack
 
 import typer
+from rich.console import Console
 
 from sidestream_lab import engine, images, layers
 from sidestream_lab.errors import LabError
@@ -68,8 +69,14 @@ def steps(tools: Toolbox) -> Sequence[Step]:
     ]
 
 
-def build(tools: Toolbox, name: str) -> str:
+def _keep_quiet(_: str) -> None:
+    pass
+
+
+def build(tools: Toolbox, name: str, say: Callable[[str], None] = _keep_quiet) -> str:
     """Build the project's image `name`, bring it into the cluster, and return its full name; both only if needed.
+
+    `say` is told, as a line for a person, what takes a while.
 
     Raises:
         LabError: there is no such image, or its Dockerfile fails.
@@ -81,6 +88,7 @@ def build(tools: Toolbox, name: str) -> str:
     stage(PROJECT_IMAGES[name], REPOSITORY, context)
     reference = f"sidestream/{name}:dev-{digest(context, base)}"
     if not has_image(tools, reference):
+        say(f"Building {reference} (about a minute when its dependencies have changed, else seconds) ...")
         add_certificates(context)
         tools.docker(
             *("build", "--network", "host", "--build-arg", f"BASE={base}", *pip_arguments(os.environ)),
@@ -88,7 +96,9 @@ def build(tools: Toolbox, name: str) -> str:
             log=layout.log(f"image-{name}"),
         )
     shutil.rmtree(context)
-    load(tools, [reference])
+    if reference not in loaded(tools):
+        say(f"Bringing {reference} into the cluster (seconds) ...")
+        load(tools, [reference], layout.log(f"image-{name}"))
     return reference
 
 
@@ -210,7 +220,7 @@ def build_command(
     if world is None:
         raise LabError("The lab is down", "Run `hack/lab up` first.")
     for name in names:
-        print(build(Toolbox(layout, world), name))
+        print(build(Toolbox(layout, world), name, Console(stderr=True, highlight=False).print))
 
 
 @app.callback()
