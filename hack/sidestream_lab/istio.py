@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sidestream_lab import gobuild, images, versions
+from sidestream_lab.errors import LabError
 from sidestream_lab.paths import MANIFESTS, World
 from sidestream_lab.shell import Toolbox, run
 from sidestream_lab.steps import Step, digest
@@ -79,19 +80,16 @@ class _Definitions:
 
     def run(self) -> None:
         log = self.tools.layout.log(self.name)
-        for source in self._sources():
+        for source in self._sources(log):
             self.tools.kubectl("apply", "--server-side", "--force-conflicts", *source, log=log)
         self.tools.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", "--all", log=log)
         _set_record(self.tools, self.name, self.inputs)
 
-    def _sources(self) -> list[tuple[str | Path, ...]]:
+    def _sources(self, log: Path) -> list[tuple[str | Path, ...]]:
         match self.tools.world:
             case World.USER:
-                self.tools.helm(
-                    *("upgrade", "--install", "istio-base", "base", "--repo", CHARTS, "--version", versions.ISTIO),
-                    *("--namespace", NAMESPACE, "--create-namespace"),
-                    log=self.tools.layout.log(self.name),
-                )
+                base = ("upgrade", "--install", "istio-base", "base", "--repo", CHARTS, "--version", versions.ISTIO)
+                _install(self.tools, [*base, "--namespace", NAMESPACE, "--create-namespace"], log)
                 return [("--filename", GATEWAY_API_CRDS)]
             case World.OWN:
                 gateway_api = _module("sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
@@ -109,16 +107,22 @@ class _Mesh:
 
     @property
     def inputs(self) -> str:
-        references = sorted(image.reference for image in images.catalogue(self.tools.world).values())
-        return digest(FOLDER, *_versions(self.tools.world), *references)
+        world = self.tools.world
+        istiod = images.catalogue(world)["istiod"]
+        return digest(FOLDER, *_versions(world), istiod.reference, _sidecar(world).reference)
 
     def is_done(self) -> bool:
-        return _record(self.tools).get(self.name) == self.inputs and _injects(self.tools)
+        if _record(self.tools).get(self.name) != self.inputs:
+            return False
+        try:
+            return _injects(self.tools)
+        except LabError:
+            # The API server cannot ask istiod, so there is something to mend.
+            return False
 
     def run(self) -> None:
         log = self.tools.layout.log(self.name)
-        _forget_unfinished(self.tools, log)
-        self.tools.helm(*helm_arguments(self.tools.world, self._chart()), log=log)
+        _install(self.tools, helm_arguments(self.tools.world, self._chart()), log)
         if self.tools.world is World.OWN:
             plaintext = FOLDER / "plaintext.yaml"
             self.tools.kubectl("apply", "--server-side", "--force-conflicts", "--filename", plaintext, log=log)
@@ -140,10 +144,11 @@ class _Mesh:
                 return (_module("istio.io/istio") / "manifests" / "charts" / "istio-control" / "istio-discovery",)
 
 
-def _forget_unfinished(tools: Toolbox, log: Path) -> None:
-    """Remove what a killed helm has left, or helm refuses for ever: it takes its own record for another one at work."""
+def _install(tools: Toolbox, arguments: Sequence[str | Path], log: Path) -> None:
+    """Call helm, after removing what a killed one has left: it takes its own record for another helm at work."""
     unfinished = "owner=helm,status in (pending-install,pending-upgrade,pending-rollback)"
     tools.kubectl("--namespace", NAMESPACE, "delete", "secret", "--selector", unfinished, log=log)
+    tools.helm(*arguments, log=log)
 
 
 def _injects(tools: Toolbox) -> bool:
