@@ -20,7 +20,7 @@ from fakes.mapping_server import MappingServer, change_json, mapping_json, mappi
 from sidestream_sdk import Identity, SandboxConsumer
 
 PARTITIONS: Final = 3
-DEADLINE: Final = 60.0
+DEADLINE: Final = 120.0
 SIDES: Final = {"baseline": None, "fork": "alice"}
 KEYS: Final = ("alice", None, "alice", "bob", "carol")
 
@@ -90,8 +90,10 @@ class Traffic(threading.Thread):
     def __init__(self, topic: Topic) -> None:
         super().__init__(daemon=True)
         self.label = "before"
-        self.sent: list[tuple[int, str, str | None]] = []
+        self.sent: dict[int, tuple[str, str | None]] = {}
+        """Label and key of every record that the broker has."""
         self._topic = topic
+        self._produced = 0
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -99,21 +101,28 @@ class Traffic(threading.Thread):
         for number, key in enumerate(itertools.cycle(KEYS)):
             if self._stopped.wait(0.004):
                 break
-            label = self.label
-            producer.produce(self._topic.name, f"{number} {label}".encode(), str(number), headers=tagged(key))
-            self.sent.append((number, label, key))
+            self._produce(producer, number, self.label, key)
+            self._produced = number + 1
             producer.poll(0)
-        assert producer.flush(30) == 0
+        assert producer.flush(DEADLINE) == 0
 
     def turn(self, label: str) -> None:
-        """Begin a new time, and let it last for a hundred records."""
+        """Begin a new time, and let it last until the broker has every older record and a hundred new ones."""
         self.label = label
-        enough = len(self.sent) + 100
-        wait_until(lambda: len(self.sent) >= enough, "a hundred records more were sent")
+        enough = range(self._produced + 100)
+        wait_until(lambda: all(number in self.sent for number in enough), f"the broker has the records of {label}")
 
     def stop(self) -> None:
         self._stopped.set()
         self.join()
+
+    def _produce(self, producer: Producer, number: int, label: str, key: str | None) -> None:
+        def note(error: object, _: object) -> None:
+            assert error is None, error
+            self.sent[number] = (label, key)
+
+        value = f"{number} {label}".encode()
+        producer.produce(self._topic.name, value, str(number), headers=tagged(key), on_delivery=note)
 
 
 class Member(threading.Thread):
@@ -122,6 +131,7 @@ class Member(threading.Thread):
     def __init__(self, topic: Topic, side: str, server: MappingServer, config: dict[str, Any]) -> None:
         super().__init__(daemon=True)
         self.handled: list[int] = []
+        self.assigned = threading.Event()
         self._topic = topic.name
         self._stopped = threading.Event()
         base = {"bootstrap.servers": topic.bootstrap, "group.id": topic.groups[side], "auto.offset.reset": "earliest"}
@@ -132,7 +142,7 @@ class Member(threading.Thread):
 
     def run(self) -> None:
         with self.consumer as consumer:
-            consumer.subscribe([self._topic])
+            consumer.subscribe([self._topic], on_assign=self._note_assignment)
             while not self._stopped.is_set():
                 message = consumer.poll(0.1)
                 if message is None:
@@ -141,6 +151,10 @@ class Member(threading.Thread):
                 self.handled.append(int((message.value() or b"").split()[0]))
                 if self._commits:
                     consumer.commit(message)
+
+    def _note_assignment(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions:
+            self.assigned.set()
 
     def has_read(self, phase: str) -> bool:
         mapping = self.consumer._client.mapping
@@ -186,7 +200,7 @@ def test_every_record_is_handled_and_outside_of_changes_by_its_owner_alone(
         baseline = [Member(topic, "baseline", server, config) for _ in range(2)]
         for member in baseline:
             cleanup.callback(member.stop)
-        wait_until(lambda: all(member.consumer.assignment() for member in baseline), "both members have partitions")
+        wait_until(lambda: all(member.assigned.is_set() for member in baseline), "both members have partitions")
         traffic = Traffic(topic)
         traffic.start()
         cleanup.callback(traffic.stop)
@@ -219,8 +233,8 @@ def test_every_record_is_handled_and_outside_of_changes_by_its_owner_alone(
 
     by_baseline = Counter(itertools.chain.from_iterable(member.handled for member in baseline))
     by_fork = Counter(fork.handled)
-    assert set(by_baseline) | set(by_fork) == {number for number, _, _ in traffic.sent}, "records were lost"
-    for number, label, key in traffic.sent:
+    assert set(by_baseline) | set(by_fork) == set(traffic.sent), "records were lost"
+    for number, (label, key) in traffic.sent.items():
         handled = (by_baseline[number], by_fork[number])
         if key != "alice" or label == "after":
             assert handled == (1, 0), (number, label, key)
@@ -228,4 +242,4 @@ def test_every_record_is_handled_and_outside_of_changes_by_its_owner_alone(
             assert handled == (0, 1), (number, label, key)
         elif label == "before":
             assert handled[0] == 1, (number, label, key)
-    assert by_fork.total() >= sum(label == "active" and key == "alice" for _, label, key in traffic.sent) > 0
+    assert by_fork.total() >= sum(label == "active" and key == "alice" for label, key in traffic.sent.values()) > 0
