@@ -64,8 +64,7 @@ def plan(route: KafkaRoute, observed: Observed | None, now: datetime) -> Step:
         case Phase.PREPARING | Phase.ACTIVE:
             step = _serve
         case Phase.DRAINING | Phase.DRAINED | Phase.DELETING:
-            # a deletion is never taken back, so only a hand-edited status gets here; it is brought to its end
-            step = handback.plan
+            step = _take_back
     return step(route, observed, now)
 
 
@@ -159,6 +158,12 @@ def _serve(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
         message = f"Records of {tenants(route)} go to consumer group {_group_name(route)}"
         return Step(status, ready("True", Reason.ACTIVE, message))
     return Step(status, _waiting(route, observed), look_after=pace(not_ready_for(route, now)))
+
+
+def _take_back(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
+    """A deletion cannot be taken back, but a status can be edited by hand: hand over again."""
+    status = moved(route, Phase.PREPARING, now, until=())
+    return Step(seen(status, observed.group), _preparing(route), look_after=0)
 
 
 def _with_changed_topics(route: KafkaRoute, observed: Observed) -> Step | None:
