@@ -47,7 +47,7 @@ def delete(tools: Toolbox) -> None:
     _record(layout).unlink(missing_ok=True)
 
 
-def configuration(layout: Layout, world: World, *, cgroup_v1: bool) -> dict[str, Any]:
+def configuration(layout: Layout, world: World) -> dict[str, Any]:
     """What kind is asked for."""
     ports = [
         {
@@ -62,19 +62,22 @@ def configuration(layout: Layout, world: World, *, cgroup_v1: bool) -> dict[str,
         "kind": "Cluster",
         "name": layout.name,
         "networking": {"apiServerAddress": "127.0.0.1", "disableDefaultCNI": world is World.OWN},
-        "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in _patches(world, cgroup_v1=cgroup_v1)],
+        "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in _patches(world)],
         "nodes": [{"role": "control-plane", "image": nodeimage.name(world), "extraPortMappings": ports}],
     }
 
 
-def _patches(world: World, *, cgroup_v1: bool) -> list[dict[str, Any]]:
+def _patches(world: World) -> list[dict[str, Any]]:
     kubeadm = "kubeadm.k8s.io/v1beta4"
     # Nothing in the lab outlives a power cut, so etcd need not wait for the disk.
     etcd = {"local": {"extraArgs": [{"name": "unsafe-no-fsync", "value": "true"}]}}
-    kubelet: dict[str, Any] = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+    kubelet: dict[str, Any] = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        # Hosts with control groups of version 1 are still about; on version 2 this says nothing.
+        "failCgroupV1": False,
+    }
     patches = [{"apiVersion": kubeadm, "kind": "ClusterConfiguration", "etcd": etcd}, kubelet]
-    if cgroup_v1:
-        kubelet["failCgroupV1"] = False
     if world is World.OWN:
         # These two name files of images/node/rootfs; the host of the third may not run systemd.
         patches.append({"apiVersion": kubeadm, "kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}})
@@ -113,8 +116,7 @@ class _Cluster:
         self._stamp().set()
 
     def _configuration(self) -> dict[str, Any]:
-        cgroup_v1 = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
-        return configuration(self.tools.layout, self.tools.world, cgroup_v1=cgroup_v1)
+        return configuration(self.tools.layout, self.tools.world)
 
     def _stamp(self) -> Stamp:
         return Stamp(_record(self.tools.layout), digest(yaml.safe_dump(self._configuration())))

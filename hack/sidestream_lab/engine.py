@@ -180,6 +180,8 @@ def _start(tools: Toolbox) -> None:
         raise LabError(f"The lab's Docker engine did not start: {reason}", f"Read {layout.log('engine')}")
     if not had_key:
         DAEMON_KEY.unlink(missing_ok=True)
+        with suppress(OSError):
+            DAEMON_KEY.parent.rmdir()
 
 
 def _users_engine_reaches_images(layout: Layout) -> bool:

@@ -3,6 +3,7 @@
 What was built lies in the cache under a digest of its inputs; `Layout.bin` holds links to it, named as the programs.
 """
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from sidestream_lab import versions
-from sidestream_lab.errors import LabError
+from sidestream_lab.errors import CommandFailed, LabError
 from sidestream_lab.paths import IMAGES, Layout, World
 from sidestream_lab.shell import Toolbox, run
 from sidestream_lab.steps import Step, digest
@@ -185,17 +186,35 @@ class _Found:
         return (self.layout.bin / self.program).exists()
 
     def run(self) -> None:
-        if found := shutil.which(self.program):
+        found = shutil.which(self.program)
+        if found and is_recent(self.program, Path(found)):
             _link(self.layout.bin / self.program, Path(found))
         elif go_version() >= versions.MINIMUM_GO:
             build = next(program for program in PROGRAMS if self.program in program.links)
             _Build(self.layout, build, ()).run()
         else:
             raise LabError(
-                f"{self.program} is not on PATH, and there is no Go {_dotted(versions.MINIMUM_GO)} to build it with",
+                f"A recent {self.program} is not on PATH, nor Go {_dotted(versions.MINIMUM_GO)} to build it with",
                 f"Install {self.program}: https://kind.sigs.k8s.io, https://kubernetes.io/docs/tasks/tools and "
                 "https://helm.sh/docs/intro/install tell how.",
             )
+
+
+def is_recent(program: str, found: Path) -> bool:
+    """Whether a program found on PATH will do; an older kind cannot set up the node image of the pinned one."""
+    if program != "kind":
+        return True
+    try:
+        said = run([found, "version"], timeout=30)
+    except CommandFailed:
+        return False
+    return _release(said) >= _release(versions.KIND)
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """Major and minor of the first version in a text, () when there is none."""
+    version = re.search(r"v(\d+)\.(\d+)", text)
+    return tuple(int(part) for part in version.groups()) if version else ()
 
 
 def go_version() -> tuple[int, ...]:

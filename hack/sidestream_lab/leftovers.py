@@ -83,7 +83,8 @@ def _mount_table() -> str:
 
 
 def _commands() -> Iterator[tuple[int, list[str]]]:
-    for directory in PROC.iterdir():
+    # Other systems have no such folder, and no engine of the lab.
+    for directory in PROC.iterdir() if PROC.is_dir() else ():
         if not directory.name.isdecimal():
             continue
         with suppress(OSError):

@@ -88,7 +88,7 @@ def tools_of(layout: Layout) -> Toolbox | None:
 @contextmanager
 def exclusive(layout: Layout, say: Callable[[str], None]) -> Iterator[None]:
     """Let one run at a time change the lab; the next one waits."""
-    layout.state.mkdir(parents=True, exist_ok=True)
+    layout.state.parent.mkdir(parents=True, exist_ok=True)
     # Beside the folder, because `down --purge` removes that.
     lock = os.open(layout.state.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -118,7 +118,7 @@ def _introduction(world: World) -> str:
             return f"Using your Docker engine and pulling images. ({engine.CHOICE}=own builds everything instead.)"
         case World.OWN:
             return (
-                "No Docker engine here reaches image registries: the lab starts one of its own and builds its images\n"
+                "No Docker engine here reaches image registries: the lab starts one of its own and builds its images "
                 f"from source and from Debian's packages. ({engine.CHOICE}=user insists on yours.)"
             )
 

@@ -15,28 +15,22 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(name="lab", cache=tmp_path / "cache", state=tmp_path / "state", kafka_port=20000)
 
 
-def patches(layout: Layout, world: World, *, cgroup_v1: bool = False) -> dict[str, Any]:
-    configuration = cluster.configuration(layout, world, cgroup_v1=cgroup_v1)
+def patches(layout: Layout, world: World) -> dict[str, Any]:
+    configuration = cluster.configuration(layout, world)
     return {patch["kind"]: patch for patch in map(yaml.safe_load, configuration["kubeadmConfigPatches"])}
 
 
 def test_every_broker_has_a_port_on_this_machine_alone(layout: Layout) -> None:
-    [node] = cluster.configuration(layout, World.OWN, cgroup_v1=False)["nodes"]
+    [node] = cluster.configuration(layout, World.OWN)["nodes"]
     assert node["extraPortMappings"] == [
         {"listenAddress": "127.0.0.1", "hostPort": 20000 + broker, "containerPort": 30092 + broker}
         for broker in range(3)
     ]
 
 
-@pytest.mark.parametrize("world", World)
-def test_control_groups_of_version_1_are_allowed_only_where_they_are(layout: Layout, world: World) -> None:
-    assert patches(layout, world, cgroup_v1=True)["KubeletConfiguration"]["failCgroupV1"] is False
-    assert "failCgroupV1" not in patches(layout, world, cgroup_v1=False)["KubeletConfiguration"]
-
-
 def test_a_stock_node_gets_nothing_that_only_the_labs_node_has(layout: Layout) -> None:
     assert patches(layout, World.USER).keys() == {"ClusterConfiguration", "KubeletConfiguration"}
-    assert cluster.configuration(layout, World.USER, cgroup_v1=False)["networking"]["disableDefaultCNI"] is False
+    assert cluster.configuration(layout, World.USER)["networking"]["disableDefaultCNI"] is False
 
 
 def test_the_labs_node_holds_the_files_that_its_configuration_names(layout: Layout) -> None:
@@ -67,6 +61,22 @@ def test_a_taken_port_is_named(layout: Layout) -> None:
 def test_each_image_of_the_control_plane_has_a_part_that_serves_it(tag: str, part: str) -> None:
     assert nodeimage.part_for(tag) == part
     assert f" AS {part}\n" in (IMAGES / "node" / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "recent"),
+    [
+        pytest.param("kind v0.33.0 go1.26.1 linux/amd64", True, id="the same"),
+        pytest.param("kind v0.34.1 go1.27 linux/amd64", True, id="newer"),
+        pytest.param("kind v0.9.0 go1.15 linux/amd64", False, id="older"),
+        pytest.param("no version at all", False, id="something else"),
+    ],
+)
+def test_a_kind_that_cannot_set_up_the_node_image_is_not_used(said: str, *, recent: bool, tmp_path: Path) -> None:
+    kind = tmp_path / "kind"
+    kind.write_text(f"#!/bin/sh\necho '{said}'\n")
+    kind.chmod(0o755)
+    assert gobuild.is_recent("kind", kind) is recent
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_logs_are_listed_and_printed(layout: Layout) -> None:
 
 def test_down_without_a_lab_changes_nothing(layout: Layout) -> None:
     up.bring_down(layout, print)
-    assert list(layout.state.iterdir()) == []
+    assert not layout.state.exists()
 
 
 def test_a_bug_is_told_in_one_line_and_its_trace_kept(
