@@ -110,17 +110,18 @@ def _merge_field(result: dict[str, Any], patch: Mapping[str, Any], name: str, sh
     removed = patch.get(_DELETE_VALUES + name)
     if removed is not None and name in result:
         result[name] = [item for item in _list(result[name], path) if item not in _list(removed, path)]
-    order = patch.get(_ORDER + name)
+    before = result.get(name)
     if name in patch:
         value = patch[name]
-        if value is None or (_is_dropped(value) and not isinstance(result.get(name), dict)):
+        if value is None or (_is_dropped(value) and not isinstance(before, dict)):
             result.pop(name, None)
         else:
-            result[name] = _merged_value(result.get(name), value, shape, path)
+            result[name] = _merged_value(before, value, shape, path)
+    order = patch.get(_ORDER + name)
     if order is not None and isinstance(result.get(name), list):
         key = _item_key(shape)
         places = [key(item) for item in _list(order, path)]
-        result[name] = _ordered(result[name], places, [key(item) for item in result[name]], key)
+        result[name] = _ordered(result[name], places, [key(item) for item in before or ()], key)
 
 
 def _merged_value(original: Any, value: Any, shape: Shape, path: str) -> Any:
