@@ -150,7 +150,7 @@ CHANGES: list[tuple[str, str, tuple[Modifier, ...], tuple[Modifier, ...], str]] 
 ]
 
 
-def by_case(table: list[Any]) -> Any:
+def by_case(table: list[Any]) -> pytest.MarkDecorator:
     """Parametrize by the table's columns after its first, which names the case."""
     return pytest.mark.parametrize("row", [pytest.param(row[1:], id=row[0]) for row in table])
 

@@ -94,7 +94,8 @@ async def test_an_object_somebody_else_made_is_taken_over() -> None:
     assert APPLIED_HASH in written["metadata"]["annotations"]
 
 
-STATUS = {
+NEW: Object = {"type": "Routes", "status": "True", "reason": "Programmed"}
+STATUS: Object = {
     "routingKey": "alice",
     "expiresAt": "2026-01-02T00:00:00Z",
     "conditions": [
@@ -117,8 +118,9 @@ async def test_a_status_is_written_once() -> None:
         ("a value changes", {**STATUS, "routingKey": "bob"}),
         ("a field is dropped", {key: value for key, value in STATUS.items() if key != "expiresAt"}),
         ("a field is new", {**STATUS, "lastChangedAt": "2026-01-02T00:00:00Z"}),
+        ("an item is new", {**STATUS, "conditions": [*STATUS["conditions"], NEW]}),
         ("an item is dropped", {**STATUS, "conditions": STATUS["conditions"][:1]}),
-        ("an item changes", {**STATUS, "conditions": [{**STATUS["conditions"][0], "status": "False"}]}),  # type: ignore[dict-item]
+        ("an item changes", {**STATUS, "conditions": [{**STATUS["conditions"][0], "status": "False"}]}),
         ("nothing is left", {}),
     ],
 )

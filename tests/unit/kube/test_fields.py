@@ -49,7 +49,7 @@ def test_items_of_others_make_no_difference(status: dict[str, Any], others: list
 
 
 def test_members_of_a_set_are_compared_without_order() -> None:
-    fields = {"f:topics": {'v:"a"': {}, 'v:"b"': {}}}
+    fields: dict[str, Any] = {"f:topics": {'v:"a"': {}, 'v:"b"': {}}}
     assert says_the_same({"topics": ["b", "a"]}, {"topics": ["a", "b", "c"]}, fields)
     assert not says_the_same({"topics": ["a"]}, {"topics": ["a", "b"]}, fields)
 

@@ -20,6 +20,7 @@ async def ticking(clock: FakeClock, name: str = "test") -> AsyncIterator[WorkQue
     keeper = asyncio.create_task(queue.keep_time())
     try:
         yield queue
+        assert not keeper.done()
     finally:
         keeper.cancel()
         await asyncio.wait({keeper})

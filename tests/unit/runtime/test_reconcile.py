@@ -41,6 +41,10 @@ def failing(error: Exception) -> Callable[[ObjectKey], Outcome]:
     return act
 
 
+def answering(outcome: Outcome) -> Callable[[ObjectKey], Outcome]:
+    return lambda _key: outcome
+
+
 def queue_of(clock: FakeClock) -> WorkQueue[ObjectKey]:
     return WorkQueue("reconcile", clock, chance=lambda: 0.0)
 
@@ -178,10 +182,9 @@ async def test_a_stuck_reconcile_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_metrics_tell_what_changed() -> None:
     clock = FakeClock()
-    for changed in (True, False, False):
-        await reconcile_once(
-            queue_of(clock), Scripted(lambda _, c=changed: Outcome(changed=c), name="counted"), ALICE, clock
-        )
+    queue = queue_of(clock)
+    for outcome in (Outcome(changed=True), Outcome(), Outcome()):
+        await reconcile_once(queue, Scripted(answering(outcome), name="counted"), ALICE, clock)
     values = {
         outcome: REGISTRY.get_sample_value("sidestream_reconciles_total", {"reconciler": "counted", "outcome": outcome})
         for outcome in ("changed", "unchanged")
