@@ -1,0 +1,107 @@
+"""`sidestream mapping` as a process, between a real API server and the SDK."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import httpx
+import pytest
+
+from builders import in_namespace, in_phase, kafka_consumer, kafka_route
+from flow.cluster import until
+from sidestream.api.labels import MANAGER_KAFKA
+from sidestream.kube.client import AioKubeApi, connect
+from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, Object
+from sidestream_sdk import Identity, MappingClient
+
+pytestmark = pytest.mark.usefixtures("crds")
+
+PATIENCE = 60.0
+APPLIED = ("name", "namespace")
+
+
+def applied(obj: Object, *parts: str) -> Object:
+    """What of a built object is sent: its identity and these parts."""
+    metadata = {name: obj["metadata"][name] for name in APPLIED}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata} | {
+        part: obj[part] for part in parts
+    }
+
+
+@contextmanager
+def mapping_service() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The program on a free port; its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "sidestream", "mapping", "--http-port", str(port)]
+    process = subprocess.Popen(command, env={**os.environ, "SIDESTREAM_LOG_LEVEL": "warning"})
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@asynccontextmanager
+async def reading(url: str, namespace: str, sandbox: str | None) -> AsyncIterator[MappingClient]:
+    client = MappingClient(Identity(url, f"{namespace}/fulfilment", sandbox))
+    client.start()
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def phase_of(client: MappingClient) -> str | None:
+    topic = client.mapping.topics.get("orders.created") if client.mapping else None
+    return topic.changes[0].phase if topic and topic.changes else None
+
+
+async def set_phase(api: AioKubeApi, route: Object, phase: str) -> None:
+    in_phase(phase)(route)
+    await api.apply_status(KAFKA_ROUTES, applied(route, "status"), manager=MANAGER_KAFKA)
+
+
+async def test_consumers_learn_of_a_hand_off_from_beginning_to_end(kubeconfig: str, namespace: str) -> None:
+    consumer = kafka_consumer("fulfilment-orders", in_namespace(namespace))
+    consumer["spec"]["pollInterval"] = "1s"
+    route = kafka_route("fulfilment-orders-alice", in_namespace(namespace))
+    with mapping_service() as (url, process):
+        async with (
+            connect(kubeconfig) as api,
+            reading(url, namespace, None) as baseline,
+            reading(url, namespace, "alice") as fork,
+        ):
+
+            async def baseline_has_read(phase: str | None) -> None:
+                async def holds() -> bool:
+                    return baseline.mapping is not None and phase_of(baseline) == phase
+
+                await until(holds, f"the baseline read {phase}", PATIENCE)
+
+            await baseline_has_read(None)
+            assert baseline.mapping is not None
+            assert baseline.mapping.topics == {}, "an unknown consumer has no topics"
+
+            await api.apply(KAFKA_CONSUMERS, applied(consumer, "spec"), manager="test")
+            await api.apply(KAFKA_ROUTES, applied(route, "spec"), manager="test")
+            for phase in ("Creating", "Preparing", "Active", "Draining", "Drained"):
+                await set_phase(api, route, phase)
+                await baseline_has_read(phase)
+            assert fork.wait_until_loaded(PATIENCE)
+
+            await api.delete(KAFKA_ROUTES, namespace, "fulfilment-orders-alice")
+            await baseline_has_read(None)
+            assert phase_of(fork) is not None, "the fork keeps its last mapping"
+
+        async with httpx.AsyncClient() as http:
+            ready = await http.get(f"{url}/readyz")
+        assert (ready.status_code, ready.text) == (200, "ok\n")
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
