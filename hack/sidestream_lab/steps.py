@@ -100,10 +100,11 @@ class Stamp:
         self.file.write_text(self.digest)
 
 
-def run_steps(steps: Sequence[Step], progress: Progress) -> None:
+def run_steps(steps: Sequence[Step], progress: Progress, log: Callable[[str], Path]) -> None:
     """Bring every step to done, each as soon as those that it needs are.
 
-    The first failure stops the others and is raised.
+    `log` names the log of a step, which begins anew with each attempt. The first failure stops the other steps and is
+    raised.
     """
     _refuse_impossible(steps)
     waiting = {step.name: step for step in steps}
@@ -112,7 +113,7 @@ def run_steps(steps: Sequence[Step], progress: Progress) -> None:
 
     def work(step: Step) -> None:
         try:
-            _bring_to_done(step, progress)
+            _bring_to_done(step, progress, log(step.name))
         except BaseException as failure:  # noqa: BLE001 - whatever it is, the thread that waits for it raises it
             ended.put((step.name, failure))
         else:
@@ -130,9 +131,10 @@ def run_steps(steps: Sequence[Step], progress: Progress) -> None:
         done.add(name)
 
 
-def _bring_to_done(step: Step, progress: Progress) -> None:
+def _bring_to_done(step: Step, progress: Progress, log: Path) -> None:
     if step.is_done():
         return
+    log.unlink(missing_ok=True)
     progress.started(step.name, step.why, step.seconds)
     begin = time.monotonic()
     try:

@@ -58,7 +58,7 @@ def bring_up(layout: Layout, console: Console, goal: str | None = None) -> Toolb
         _prepare(tools, steps, console.print)
         engine.record(layout, world)
         with progress_for(console, layout.log) as progress:
-            run_steps(steps, progress)
+            run_steps(steps, progress, layout.log)
     return tools
 
 

@@ -36,6 +36,10 @@ def nothing() -> None:
     pass
 
 
+def no_log(name: str) -> Path:
+    return Path("/nonexistent") / name
+
+
 def test_a_step_runs_after_those_that_it_needs() -> None:
     order: list[str] = []
     run_steps(
@@ -45,13 +49,14 @@ def test_a_step_runs_after_those_that_it_needs() -> None:
             task("ground", lambda: order.append("ground")),
         ],
         Diary(),
+        no_log,
     )
     assert order == ["ground", "wall", "roof"]
 
 
 def test_what_is_done_is_neither_run_nor_told() -> None:
     diary = Diary()
-    run_steps([task("old", lambda: pytest.fail("was run"), done=True), task("new", nothing, "old")], diary)
+    run_steps([task("old", lambda: pytest.fail("was run"), done=True), task("new", nothing, "old")], diary, no_log)
     assert diary.lines == ["new started: a reason, 5 s", "new ended in time: True"]
 
 
@@ -61,7 +66,17 @@ def test_steps_that_do_not_wait_for_each_other_run_at_the_same_time() -> None:
     def meet() -> None:
         meeting.wait(timeout=PATIENCE_SECONDS)
 
-    run_steps([task("here", meet), task("there", meet)], Diary())
+    run_steps([task("here", meet), task("there", meet)], Diary(), no_log)
+
+
+def test_the_log_of_an_earlier_attempt_is_gone_when_a_step_begins(tmp_path: Path) -> None:
+    for name in ("again", "done"):
+        (tmp_path / name).write_text("earlier")
+    seen: list[bool] = []
+    steps = [task("again", lambda: seen.append((tmp_path / "again").exists())), task("done", nothing, done=True)]
+    run_steps(steps, Diary(), lambda name: tmp_path / name)
+    assert seen == [False]
+    assert (tmp_path / "done").read_text() == "earlier"
 
 
 def test_a_failure_is_raised_and_what_needs_it_is_not_run() -> None:
@@ -70,7 +85,7 @@ def test_a_failure_is_raised_and_what_needs_it_is_not_run() -> None:
 
     diary = Diary()
     with pytest.raises(LabError, match="no luck"):
-        run_steps([task("first", fail), task("second", lambda: pytest.fail("was run"), "first")], diary)
+        run_steps([task("first", fail), task("second", lambda: pytest.fail("was run"), "first")], diary, no_log)
     assert diary.lines[-1] == "first failed in time: True"
 
 
@@ -83,7 +98,7 @@ def test_a_failure_is_raised_and_what_needs_it_is_not_run() -> None:
 )
 def test_steps_that_would_wait_for_ever_are_refused(steps: list[Task]) -> None:
     with pytest.raises(ValueError, match="can never start: a"):
-        run_steps(steps, Diary())
+        run_steps(steps, Diary(), no_log)
 
 
 @given(st.lists(st.one_of(st.text(), st.binary()), max_size=4), st.lists(st.one_of(st.text(), st.binary()), max_size=4))
