@@ -66,6 +66,9 @@ def removal_of_workload(observed: Observed, baseline: str) -> Removal:
     withdrawal = removal_of_services(observed, services)
     if withdrawal.stage is Stage.ROUTES:
         return withdrawal
+    left = _routes_without_service(observed)
+    if left:
+        return Removal(stage=Stage.ROUTES, names=left)
     return _step(observed, lambda item: baseline_of(item) == baseline)
 
 
@@ -85,6 +88,13 @@ def removal_of_services(observed: Observed, services: Iterable[Object]) -> Remov
         writes = tuple((SERVICES, withdrawn(item, observed.sandbox, baseline_of(item))) for item in offered)
         return Removal(writes=writes, stage=Stage.ROUTES, names=tuple(waiting))
     return Removal(deletes=_not_going((SERVICES, item) for item in services))
+
+
+def _routes_without_service(observed: Observed) -> tuple[str, ...]:
+    """Services that are still routed although no fork Service is offered for them; whose fork it was is not known."""
+    labels = [item["metadata"]["labels"] for item in observed.ours(SERVICES)]
+    offered = {item[BASELINE_SERVICE] for item in labels if BASELINE_SERVICE in item}
+    return tuple(sorted({route.service for route in observed.sandbox.status.routes} - offered))
 
 
 def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:

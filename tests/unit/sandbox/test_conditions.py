@@ -1,0 +1,218 @@
+"""Routes and hand-offs in the conditions, and what a fork does meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from builders import (
+    conditioned,
+    deleting,
+    deployment,
+    finalized,
+    generation,
+    having,
+    kafka_cluster,
+    kafka_consumer,
+    sandbox,
+    selecting,
+    service,
+)
+from sidestream.api.labels import FINALIZER
+from sidestream.kube.port import Object
+from unit.sandbox.scenes import (
+    BASELINE_OBJECTS,
+    CONSUMING,
+    KAFKA_SANDBOX,
+    RUNNING,
+    entry,
+    fork,
+    fork_service,
+    planned,
+    ready_route,
+    route,
+    routed,
+    said,
+    targets,
+)
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        pytest.param([], ("False", "Pending", "The route of Service orders is being made"), id="no entry yet"),
+        pytest.param(
+            [entry("Programmed", "Programmed", seen_generation=0)],
+            ("False", "Pending", "The route of Service orders is being made"),
+            id="an entry for an earlier spec does not count",
+        ),
+        pytest.param(
+            [entry("Programmed", "Programmed")],
+            ("True", "Programmed", "All routes are in the proxies"),
+            id="proven",
+        ),
+        pytest.param(
+            [entry("Written", "NotVerified", "no prober runs")],
+            ("Unknown", "NotVerified", "Service orders: no prober runs"),
+            id="written without a prober",
+        ),
+        pytest.param(
+            [entry("Written", "Pending", "not every proxy uses it yet")],
+            ("False", "Pending", "Service orders: not every proxy uses it yet"),
+            id="written and not yet everywhere",
+        ),
+        pytest.param(
+            [entry("Refused", "MeshNotFound", "install Istio's CRDs")],
+            ("False", "MeshNotFound", "Service orders: install Istio's CRDs"),
+            id="refused",
+        ),
+        pytest.param(
+            [entry("Pending", "ForkNotReady", "Deployment orders-alice has not had a ready pod yet")],
+            ("False", "ForkNotReady", "Service orders: Deployment orders-alice has not had a ready pod yet"),
+            id="waiting for the fork",
+        ),
+    ],
+)
+def test_routes_are_as_their_entries_say(entries: list[Object], expected: tuple[str, str, str]) -> None:
+    result = planned(*BASELINE_OBJECTS, fork(), fork_service(), sandbox("alice", routed(*entries)))
+    assert said(result, "RoutesReady") == expected
+    assert said(result, "Ready")[:2] == (("True", "Ready") if expected[0] == "True" else expected[:2])
+
+
+def test_false_outweighs_unknown_among_routes() -> None:
+    second = service("web", selecting({"app": "orders"}))
+    entries = [entry("Written", "NotVerified"), entry("Refused", "PortNotHttp", "no HTTP", of="web")]
+    result = planned(*BASELINE_OBJECTS, second, fork(), sandbox("alice", routed(*entries)))
+    assert said(result, "RoutesReady") == ("False", "PortNotHttp", "Service web: no HTTP")
+
+
+def test_a_fork_that_no_service_leads_to_needs_no_routes() -> None:
+    result = planned(deployment(), fork(), sandbox())
+    assert said(result, "RoutesReady")[:2] == ("True", "NotApplicable")
+    assert said(result, "KafkaReady")[:2] == ("True", "NotApplicable")
+    assert said(result, "Ready")[:2] == ("True", "Ready")
+    assert result.requeue_after is None
+    assert [item.reason for item in result.news] == ["Ready"]
+
+
+@pytest.mark.parametrize(
+    ("objects", "kafka", "workloads"),
+    [
+        pytest.param(
+            [],
+            ("False", "Pending", "KafkaRoute fulfilment-orders-alice is being made"),
+            ("False", "WaitingForKafka"),
+            id="no KafkaRoute yet",
+        ),
+        pytest.param(
+            [route("Pending")],
+            ("False", "Pending", "KafkaRoute fulfilment-orders-alice has not been looked at yet"),
+            ("False", "WaitingForKafka"),
+            id="a KafkaRoute without a condition",
+        ),
+        pytest.param(
+            [route("Creating", conditioned("Ready", "False", "ClusterUnreachable", "no broker answers"))],
+            ("False", "ClusterUnreachable", "no broker answers"),
+            ("False", "WaitingForKafka"),
+            id="Kafka is away",
+        ),
+        pytest.param(
+            [route("Preparing", conditioned("Ready", "False", "Reconciling", "preparing"))],
+            ("False", "Reconciling", "preparing"),
+            ("True", "Ready"),
+            id="the group stands: the fork runs",
+        ),
+        pytest.param(
+            [route("Active", conditioned("Ready", "False", "WaitingForConsumers", "nobody joined"))],
+            ("False", "WaitingForConsumers", "nobody joined"),
+            ("True", "Ready"),
+            id="nobody has joined",
+        ),
+        pytest.param(
+            [ready_route(generation(2), having("status.conditions", []), conditioned("Ready", "True", "Active"))],
+            ("True", "Active", "The forks consume their tenant's records"),
+            ("True", "Ready"),
+            id="active",
+        ),
+        pytest.param(
+            [ready_route(generation(2))],
+            ("False", "Pending", "KafkaRoute fulfilment-orders-alice has not been looked at yet"),
+            ("True", "Ready"),
+            id="a condition for an earlier spec does not count",
+        ),
+    ],
+)
+def test_hand_offs_are_as_their_kafka_routes_say(
+    objects: list[Object], kafka: tuple[str, str, str], workloads: tuple[str, str]
+) -> None:
+    result = planned(*CONSUMING, RUNNING, *objects, KAFKA_SANDBOX)
+    assert said(result, "KafkaReady") == kafka
+    assert said(result, "WorkloadsReady")[:2] == workloads
+    if kafka[0] == "False":
+        assert said(result, "Ready") == kafka
+    replicas = {effect.obj["metadata"]["name"]: effect.obj["spec"].get("replicas") for effect in result.writes}
+    assert replicas["fulfilment-alice"] == (0 if workloads[1] == "WaitingForKafka" else 1)
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason", "sentence"),
+    [
+        pytest.param(
+            [kafka_consumer()],
+            "ClusterNotFound",
+            "KafkaConsumer fulfilment-orders names KafkaCluster main, which does not exist",
+            id="no such cluster",
+        ),
+        pytest.param(
+            [kafka_consumer(), kafka_cluster("main", having("spec.groupName", "{group}"))],
+            "GroupNameInvalid",
+            "KafkaCluster main names no group: groupName makes the baseline's own group fulfilment for a fork; add "
+            "{sandbox} to it",
+            id="a group name that is the baseline's",
+        ),
+    ],
+)
+def test_a_fork_whose_group_cannot_be_named_waits(objects: list[Object], reason: str, sentence: str) -> None:
+    result = planned(deployment("fulfilment"), *objects, KAFKA_SANDBOX)
+    assert said(result, "KafkaReady") == ("False", reason, sentence)
+    assert said(result, "Ready")[1] == "ForkNotReady"
+    assert said(result, "Accepted")[0] == "True"
+    assert [(effect.obj["kind"], effect.obj["spec"].get("replicas")) for effect in result.writes] == [("Deployment", 0)]
+
+
+def test_a_fork_is_told_the_group_that_is_recorded() -> None:
+    recorded = ready_route(having("status.group", {"name": "recorded"}))
+    renamed = kafka_cluster("main", having("spec.groupName", "other.{sandbox}"))
+    result = planned(deployment("fulfilment"), kafka_consumer(), renamed, recorded, KAFKA_SANDBOX)
+    written = {effect.obj["kind"]: effect.obj for effect in result.writes}
+    env = written["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "KAFKA_GROUP_ID", "value": "recorded"} in env
+    assert written["KafkaRoute"]["spec"]["forkGroup"] == "fulfilment.sbx.alice"
+    assert result.deletes == ()
+
+
+def test_a_hand_off_that_is_another_by_now_is_given_back_while_the_fork_stays_as_it_is() -> None:
+    moved = ready_route(having("spec.baselineGroup", "former"))
+    result = planned(*CONSUMING, RUNNING, moved, KAFKA_SANDBOX)
+    assert targets(result.deletes) == ["kafkaroutes/fulfilment-orders-alice"]
+    assert targets(result.writes) == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        pytest.param("Draining", [], id="draining: the fork is not touched"),
+        pytest.param("Drained", [("fulfilment-alice", 0)], id="drained: the fork stops"),
+        pytest.param("Deleting", [("fulfilment-alice", 0)], id="deleting: the fork stays stopped"),
+    ],
+)
+def test_a_fork_follows_a_hand_off_that_somebody_deletes(phase: str, expected: list[tuple[str, int]]) -> None:
+    leaving = route(phase, deleting(), finalized(FINALIZER), conditioned("Ready", "False", "Draining", "draining"))
+    result = planned(*CONSUMING, RUNNING, leaving, KAFKA_SANDBOX)
+    written = [effect.obj for effect in result.writes]
+    assert [(item["metadata"]["name"], item["spec"]["replicas"]) for item in written] == expected
+    assert said(result, "KafkaReady") == ("False", "Draining", "draining")
+
+
+def test_a_consumer_that_is_gone_takes_its_hand_off_with_it() -> None:
+    result = planned(deployment("fulfilment"), RUNNING, ready_route(), KAFKA_SANDBOX)
+    assert targets(result.deletes) == ["kafkaroutes/fulfilment-orders-alice"]
