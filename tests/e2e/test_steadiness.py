@@ -35,6 +35,7 @@ def impatient(release: Release, operator: Operator) -> Iterator[Operator]:
     """An operator that looks at everything again every second."""
     release.install({"operator.resyncSeconds": "1", "operator.replicas": "1"})
     operator.wait()
+    wait_until(lambda: len(operator.pods()) == 1, 60, "the operator's other pods to end")
     yield operator
     release.install()
 
