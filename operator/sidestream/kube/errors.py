@@ -18,6 +18,10 @@ from sidestream.errors import (
 
 _LONGEST_RETRY_AFTER: Final = 120.0
 
+_UNTYPED: Final = "failed to create typed patch object"
+"""How the API server (1.36) begins its complaint of an applied object with an unknown field, a wrong type or a double
+list key: an HTTP 500, although trying again can never help."""
+
 
 class ExpiredError(TransientError):
     """The resourceVersion or continue token is too old (HTTP 410): list afresh."""
@@ -39,6 +43,8 @@ def error_of_answer(*, attempt: str, status: int, headers: Mapping[str, str], bo
         case HTTPStatus.UNPROCESSABLE_ENTITY if not _tells_causes(answer):
             # so the API server answers a JSON patch whose `test` fails or whose path is not there any more
             error = ConflictError(message)
+        case HTTPStatus.INTERNAL_SERVER_ERROR if _UNTYPED in text:
+            error = ObjectRejectedError(message, status=status)
         case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
             error = ObjectRejectedError(message, status=status)
         case HTTPStatus.UNAUTHORIZED:

@@ -44,9 +44,15 @@ def _same_object(desired: dict[str, Any], live: dict[str, Any], owned: Fields) -
         # an atomic object, or one that nobody has applied: only the parent knows, and it has checked that it is owned
         return bool(desired == live)
     return all(
-        f"f:{name}" in owned and name in live and says_the_same(value, live[name], owned[f"f:{name}"])
+        _is_nothing(value, live.get(name))
+        or (f"f:{name}" in owned and name in live and says_the_same(value, live[name], owned[f"f:{name}"]))
         for name, value in desired.items()
     )
+
+
+def _is_nothing(desired: Any, live: Any) -> bool:
+    """Whether an empty list or object is desired and there: the API server notes no owner for an empty keyed list."""
+    return desired in ([], {}) and not live
 
 
 def _same_list(desired: list[Any], live: list[Any], owned: Fields) -> bool:

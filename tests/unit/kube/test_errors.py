@@ -28,6 +28,14 @@ def status(message: str, **more: object) -> bytes:
         ("a missing right", 403, status("forbidden"), KubeError),
         ("rotated credentials", 401, status("Unauthorized"), TransientError),
         ("throttled", 429, status("too many requests"), TransientError),
+        (
+            "an applied object of a wrong shape",
+            500,
+            status(
+                "failed to create typed patch object (shop/a; apps/v1, Kind=Deployment): .spec.x: field not declared"
+            ),
+            ObjectRejectedError,
+        ),
         ("an etcd that has no leader", 500, status("etcdserver: no leader"), TransientError),
         ("a proxy's own page", 502, b"<html>bad gateway</html>", TransientError),
         ("away", 503, b"", TransientError),

@@ -68,3 +68,10 @@ def test_only_server_side_apply_of_the_very_manager_counts() -> None:
     assert owned_by(live, "m") == {}
     assert owned_by(live, "somebody", subresource="status") == {}
     assert owned_by({"metadata": {}}, "m") == {}
+
+
+def test_an_empty_list_that_nobody_is_noted_to_own_says_the_same_as_none() -> None:
+    owned = {"f:routingKey": {}}
+    assert says_the_same({"routingKey": "a", "kafka": []}, {"routingKey": "a"}, owned)
+    assert says_the_same({"routingKey": "a", "kafka": []}, {"routingKey": "a", "kafka": []}, owned)
+    assert not says_the_same({"routingKey": "a", "kafka": []}, {"routingKey": "a", "kafka": [{"consumer": "c"}]}, owned)
