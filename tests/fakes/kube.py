@@ -23,7 +23,7 @@ KINDS: dict[tuple[str, str], Resource] = {
     (value.api_version, value.kind): value for value in vars(port).values() if isinstance(value, Resource)
 }
 WITHOUT_STATUS = {"Lease", "Event", "Secret", "ControllerRevision"}
-WITH_GENERATION = {"apps", "networking.istio.io", "sidestream.dev"}
+WITHOUT_GENERATION = {"", "coordination.k8s.io", "events.k8s.io"}
 WRITES = {"apply", "apply_status", "patch", "delete", "create", "replace"}
 
 Key = tuple[Resource, str, str]
@@ -286,9 +286,9 @@ class FakeKubeApi:
             self._uids += 1
             metadata.setdefault("uid", f"uid-{self._uids}")
             metadata.setdefault("creationTimestamp", CREATED)
-            if resource.group in WITH_GENERATION:
+            if resource.group not in WITHOUT_GENERATION:
                 metadata.setdefault("generation", 1)
-        elif resource.group in WITH_GENERATION and _spec(old) != _spec(new):
+        elif resource.group not in WITHOUT_GENERATION and _spec(old) != _spec(new):
             metadata["generation"] = old["metadata"].get("generation", 1) + 1
         if "deletionTimestamp" in metadata and not metadata.get("finalizers") and old is not None:
             self.remove(resource, name, namespace)

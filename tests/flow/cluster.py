@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,24 @@ def unique(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(3)}"
 
 
+QUIET_GROUP = f"{unique('flow')}.sidestream.dev"
+"""API group of copies of our kinds that no operator in the cluster watches; another one in each run."""
+
+
+def quiet(resource: Resource) -> Resource:
+    """The copy of one of our kinds."""
+    return replace(resource, group=QUIET_GROUP)
+
+
+def _definitions(group: str) -> Iterator[Object]:
+    """Our CRDs as the repository has them, moved to this group."""
+    for path in FILES:
+        crd: Object = yaml.safe_load(path.read_text())
+        crd["metadata"]["name"] = f"{crd['spec']['names']['plural']}.{group}"
+        crd["spec"]["group"] = group
+        yield crd
+
+
 async def until(condition: Callable[[], Awaitable[bool]], what: str, within: float = DEADLINE) -> None:
     """Wait until `condition` holds, asking often; fails with `what` was waited for."""
     try:
@@ -47,12 +66,11 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, within: flo
         raise AssertionError(f"waited {within:g} seconds in vain until {what}") from None
 
 
-async def _install(kubeconfig: str) -> list[str]:
+async def _install(kubeconfig: str, group: str) -> list[str]:
     """Bring our CRDs to what the files say; returns the names of those that were not there."""
     added = []
     async with connect(kubeconfig) as api:
-        for path in FILES:
-            crd: Object = yaml.safe_load(path.read_text())
+        for crd in _definitions(group):
             name = crd["metadata"]["name"]
             found = await api.get(CRDS, "", name)
             if found is not None and "deletionTimestamp" in found["metadata"]:
@@ -75,12 +93,12 @@ async def _is_gone(api: AioKubeApi, name: str) -> bool:
     return await api.get(CRDS, "", name) is None
 
 
-async def _uninstall(kubeconfig: str, names: list[str]) -> None:
+async def _uninstall(kubeconfig: str, group: str, names: list[str]) -> None:
     """Delete these CRDs; no operator is there to finish what a failed test left behind."""
     async with connect(kubeconfig) as api:
         for resource in (SANDBOXES, KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES):
-            if f"{resource.plural}.{resource.group}" in names:
-                await _let_go(api, resource)
+            if f"{resource.plural}.{group}" in names:
+                await _let_go(api, replace(resource, group=group))
         for name in names:
             await api.delete(CRDS, "", name)
 
@@ -92,13 +110,13 @@ async def _let_go(api: AioKubeApi, resource: Resource) -> None:
 
 
 @contextmanager
-def installed_crds(kubeconfig: str) -> Iterator[None]:
+def installed_crds(kubeconfig: str, group: str) -> Iterator[None]:
     """Our CRDs; those that were not there before go afterwards, as helm refuses to adopt what others installed."""
-    added = asyncio.run(_install(kubeconfig))
+    added = asyncio.run(_install(kubeconfig, group))
     try:
         yield
     finally:
-        asyncio.run(_uninstall(kubeconfig, added))
+        asyncio.run(_uninstall(kubeconfig, group, added))
 
 
 @contextmanager

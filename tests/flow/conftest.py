@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flow.cluster import installed_crds, temporary_namespace
+from flow.cluster import QUIET_GROUP, installed_crds, temporary_namespace
+from sidestream.api.labels import GROUP
 
 FOLDER = Path(__file__).parent
 
@@ -33,8 +34,15 @@ def kubeconfig() -> str:
 
 @pytest.fixture(scope="session")
 def crds(kubeconfig: str) -> Iterator[None]:
-    """Our kinds are served."""
-    with installed_crds(kubeconfig):
+    """Our kinds are served; an operator may be watching them."""
+    with installed_crds(kubeconfig, GROUP):
+        yield
+
+
+@pytest.fixture(scope="session")
+def quiet_crds(kubeconfig: str) -> Iterator[None]:
+    """Copies of our kinds are served that no operator meddles with: see `flow.cluster.quiet`."""
+    with installed_crds(kubeconfig, QUIET_GROUP):
         yield
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from builders import Modifier, having, kafka_cluster, kafka_consumer, kafka_route, routing_key, sandbox, ttl, without
-from flow.cluster import unique
+from flow.cluster import quiet, unique
 from sidestream.errors import ObjectRejectedError
 from sidestream.kube.client import AioKubeApi, connect
 from sidestream.kube.port import KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
 
-pytestmark = pytest.mark.usefixtures("crds")
+pytestmark = pytest.mark.usefixtures("quiet_crds")
 
-RESOURCES = {resource.kind: resource for resource in (SANDBOXES, KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES)}
+RESOURCES = {resource.kind: quiet(resource) for resource in (SANDBOXES, KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES)}
 MAKERS = {"Sandbox": sandbox, "KafkaCluster": kafka_cluster, "KafkaConsumer": kafka_consumer, "KafkaRoute": kafka_route}
 SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp")
 
@@ -22,6 +22,7 @@ SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp")
 def written(kind: str, namespace: str, *modifiers: Modifier, name: str = "alice") -> tuple[Resource, Object]:
     """An object as a user writes it."""
     obj = MAKERS[kind](name, *modifiers)
+    obj["apiVersion"] = RESOURCES[kind].api_version
     obj["metadata"] = {key: value for key, value in obj["metadata"].items() if key not in SERVERS_OWN}
     if RESOURCES[kind].namespaced:
         obj["metadata"]["namespace"] = namespace
@@ -248,3 +249,11 @@ async def test_a_status_is_apart_from_the_spec(kubeconfig: str, namespace: str) 
     assert found["status"] == status
     assert found["spec"]["sandbox"] == "alice"
     assert found["metadata"]["generation"] == 1
+
+
+@pytest.mark.usefixtures("crds")
+async def test_all_kinds_are_served_under_their_own_names(kubeconfig: str) -> None:
+    async with connect(kubeconfig) as api:
+        for resource in (SANDBOXES, KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES):
+            for item in await api.list(resource):
+                assert item["kind"] == resource.kind

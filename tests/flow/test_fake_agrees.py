@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
-from builders import sandbox
+from builders import having, sandbox
 from fakes.kube import FakeKubeApi
+from flow.cluster import quiet
 from sidestream.api.labels import FINALIZER, MANAGER_SANDBOX, manager_of_route
 from sidestream.errors import ConflictError
+from sidestream.kube import port
 from sidestream.kube.apply import ensure_finalizer, ensure_status, remove_finalizer
 from sidestream.kube.client import connect
-from sidestream.kube.port import DEPLOYMENTS, SANDBOXES, SERVICES, KubeApi, Object, Resource
+from sidestream.kube.port import DEPLOYMENTS, SERVICES, KubeApi, Object, Resource
 
-pytestmark = pytest.mark.usefixtures("crds")
+SANDBOXES = quiet(port.SANDBOXES)
+
+pytestmark = pytest.mark.usefixtures("quiet_crds")
 
 VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "managedFields", "namespace")
 READY = {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1}
@@ -43,7 +47,7 @@ async def read(api: KubeApi, namespace: str) -> Object | None:
 
 def creating(**spec: Any) -> Step:
     async def step(api: KubeApi, namespace: str) -> Object | None:
-        obj = sandbox("alice")
+        obj = sandbox("alice", having("apiVersion", SANDBOXES.api_version))
         obj["metadata"] = {"name": "alice", "namespace": namespace}
         obj["spec"] = {"workloads": [{"deployment": "orders", "replicas": 1, "baselineUpdates": "Follow"}], **spec}
         return await api.create(SANDBOXES, obj)

@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
-from builders import deployment, sandbox
-from flow.cluster import CONFIG_MAPS, until
+from builders import deployment, having, sandbox
+from flow.cluster import CONFIG_MAPS, quiet, until
 from sidestream.api.labels import FINALIZER, MANAGER_SANDBOX, manager_of_route
 from sidestream.errors import ConflictError, KubeError, NotServedError, ObjectRejectedError
-from sidestream.kube import client
+from sidestream.kube import client, port
 from sidestream.kube.apply import ensure, ensure_finalizer, ensure_status, remove_finalizer
 from sidestream.kube.client import AioKubeApi, connect
 from sidestream.kube.events import EventRecorder
-from sidestream.kube.port import DEPLOYMENTS, EVENTS, NAMESPACES, SANDBOXES, SERVICES, Object, Resource
+from sidestream.kube.port import DEPLOYMENTS, EVENTS, NAMESPACES, SERVICES, Object, Resource
 from sidestream.kube.reflector import Change, Reflector
 from sidestream.runtime.clock import SystemClock
 from sidestream.runtime.metrics import REGISTRY
 from sidestream.runtime.reconcile import ObjectKey
 
+SANDBOXES = quiet(port.SANDBOXES)
 NOWHERE = Resource("nowhere.sidestream.dev", "v1", "nothings", "Nothing")
 
 
@@ -229,7 +230,7 @@ ACCEPTED = {**READY, "type": "Accepted", "reason": "Accepted"}
 
 @asynccontextmanager
 async def with_sandbox(kubeconfig: str, namespace: str) -> AsyncIterator[tuple[AioKubeApi, Object]]:
-    obj = sandbox("alice")
+    obj = sandbox("alice", having("apiVersion", SANDBOXES.api_version))
     obj["metadata"] = {"name": "alice", "namespace": namespace}
     async with connect(kubeconfig) as api:
         yield api, await api.create(SANDBOXES, obj)
@@ -243,7 +244,7 @@ def entry(service: str) -> Object:
     return {"service": service, "provider": "VirtualService", "mode": "Owned", "state": "Written", "reason": "Pending"}
 
 
-@pytest.mark.usefixtures("crds")
+@pytest.mark.usefixtures("quiet_crds")
 class TestStatus:
     async def test_it_is_written_once_and_its_fields_come_and_go(self, kubeconfig: str, namespace: str) -> None:
         full = {"routingKey": "alice", "expiresAt": "2026-12-01T00:00:00Z", "conditions": [ACCEPTED, READY]}
