@@ -19,6 +19,7 @@ from sidestream.kube.port import (
     KAFKA_CLUSTERS,
     KAFKA_CONSUMERS,
     KAFKA_ROUTES,
+    NAMESPACES,
     PODS,
     SANDBOXES,
     SERVICES,
@@ -110,6 +111,9 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
         _wake(queues.sandboxes, sandbox.of_owned(obj))
         _wake(queues.kafka_routes, kafka.routes_of_pod(obj))
 
+    def on_namespace(obj: dict[str, Any], *, gone: bool) -> None:
+        _wake(queues.services, routing.of_namespace(obj, gone=gone))
+
     def on_virtual_service(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.services, routing.of_virtual_service(obj, gone=gone))
 
@@ -134,6 +138,7 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
         DEPLOYMENTS: on_deployment,
         SERVICES: on_service,
         PODS: on_pod,
+        NAMESPACES: on_namespace,
         VIRTUAL_SERVICES: on_virtual_service,
         KAFKA_ROUTES: on_kafka_route,
         KAFKA_CONSUMERS: on_kafka_consumer,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from sidestream.api.labels import BASELINE, BASELINE_SERVICE, MANAGED_BY, MANAGED_BY_VALUE
 from sidestream.api.labels import SANDBOX as SANDBOX_LABEL
@@ -12,9 +11,6 @@ from sidestream.errors import NotServedError
 from sidestream.kube.port import DEPLOYMENTS, NAMESPACES, SANDBOXES, SERVICES, KubeApi, Object
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.provider import Provider
-
-_INJECTED: Final = ("istio-injection=enabled", "istio.io/rev,!istio-injection")
-"""Labels by which a namespace asks for sidecars; the older one overrules the newer."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is. `objects` are all objects of the mesh's kind, None where the cluster does not serve it."""
+    """What is. `objects` are all objects of the mesh's kind, None where the cluster does not serve it.
+
+    `namespaces` are all of the cluster: a pod in any of them may have a sidecar by a label of its own.
+    """
 
     host: ServiceHost
     service: Object | None
     members: tuple[Member, ...]
     objects: tuple[Object, ...] | None
-    injected: frozenset[str]
+    namespaces: frozenset[str]
 
     def held(self, name: str) -> Object | None:
         """The mesh object of this name in the Service's namespace, whoever made it."""
@@ -68,7 +67,7 @@ async def observe(api: KubeApi, host: ServiceHost, provider: Provider) -> Observ
         service=await api.get(SERVICES, host.namespace, host.name),
         members=members,
         objects=await _objects(api, provider),
-        injected=await _injected_namespaces(api),
+        namespaces=frozenset([item["metadata"]["name"] for item in await api.list(NAMESPACES)]),
     )
 
 
@@ -123,9 +122,3 @@ async def _objects(api: KubeApi, provider: Provider) -> tuple[Object, ...] | Non
         return tuple(await api.list(provider.resource))
     except NotServedError:
         return None
-
-
-async def _injected_namespaces(api: KubeApi) -> frozenset[str]:
-    return frozenset(
-        [item["metadata"]["name"] for labels in _INJECTED for item in await api.list(NAMESPACES, labels=labels)]
-    )

@@ -63,8 +63,8 @@ class Plan:
         return any(verdict.reason is Reason.MESH_NOT_FOUND for verdict in self.verdicts)
 
 
-def make_plan(observed: Observed, provider: Provider, callers: Collection[str]) -> Plan:
-    """The plan for one Service; `callers` are namespaces that must see the routes beside those that have sidecars."""
+def make_plan(observed: Observed, provider: Provider) -> Plan:
+    """The plan for one Service."""
     leaving = [Verdict(member, Standing.LEAVING) for member in observed.members if not _wants_route(member)]
     wanting = [member for member in observed.members if _wants_route(member)]
     held = observed.held(provider.object_name(observed.host))
@@ -74,7 +74,7 @@ def make_plan(observed: Observed, provider: Provider, callers: Collection[str]) 
     try:
         _refuse_what_cannot_be_routed(observed, provider, is_name_taken=held is not None and ours is None)
         table, verdicts = _table(observed, provider, ports, wanting, _destinations(provider, ours))
-        rendered = _rendered(table, observed, provider, callers)
+        rendered = _rendered(table, observed, provider)
     except InvalidInputError as error:
         verdicts = [Verdict(member, Standing.REFUSED, Reason(error.reason), error.message) for member in wanting]
         return Plan(observed.host.name, provider.name, None, ours, (*verdicts, *leaving), claim)
@@ -148,10 +148,10 @@ def _table(
     return RouteTable(observed.host, ports.http, base.rules, tuple(sorted(tenants)), base.source), verdicts
 
 
-def _rendered(table: RouteTable, observed: Observed, provider: Provider, callers: Collection[str]) -> Rendered | None:
+def _rendered(table: RouteTable, observed: Observed, provider: Provider) -> Rendered | None:
     if not table.tenants:
         return None
-    rendered = provider.render(table, observed.injected | set(callers))
+    rendered = provider.render(table, observed.namespaces)
     if rendered is None:
         raise InvalidInputError(
             Reason.ROUTE_CONFLICT,

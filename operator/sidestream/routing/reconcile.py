@@ -43,10 +43,9 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class RoutingConfig:
-    """How tenants are named, and where callers are: the prober's namespace counts also without a sidecar label."""
+    """How tenants are named, and the cluster's DNS domain."""
 
     header: HeaderSettings = field(default_factory=HeaderSettings)
-    prober_namespace: str = ""
     cluster_domain: str = DEFAULT_DOMAIN
 
 
@@ -80,7 +79,7 @@ class RoutingReconciler:
         if observed is None:
             self._unproven_since.pop(key, None)
             return Outcome()
-        plan = make_plan(observed, self._provider, {self._config.prober_namespace} - {""})
+        plan = make_plan(observed, self._provider)
         for verdict in plan.verdicts:
             entry = first_entry(plan, verdict)
             if entry is not None:

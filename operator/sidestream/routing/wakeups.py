@@ -36,6 +36,7 @@ class RoutingWakeups:
         self._seen: dict[ObjectKey, tuple[Any, ...]] = {}
         self._written: set[ObjectKey] = set()
         self._hosts: dict[ObjectKey, tuple[str, ...]] = {}
+        self._namespaces: set[str] = set()
 
     def all_keys(self) -> set[ObjectKey]:
         """Every Service with a fork, with an entry in a Sandbox's status, or with routes of ours."""
@@ -72,6 +73,13 @@ class RoutingWakeups:
         if gone:
             del self._seen[key], self._entries[key]
         return concerned if is_news else set()
+
+    def of_namespace(self, namespace: Json, *, gone: bool = False) -> set[ObjectKey]:
+        """Every routed Service when a namespace comes or goes: an overlay names the namespaces that it is for."""
+        name = namespace["metadata"]["name"]
+        is_news = gone or name not in self._namespaces
+        (self._namespaces.discard if gone else self._namespaces.add)(name)
+        return self.all_keys() if is_news else set()
 
     def of_virtual_service(self, virtual_service: Json, *, gone: bool = False) -> set[ObjectKey]:
         """The Service that one of ours was written for; the forked Services that a user's names, or named before."""

@@ -56,7 +56,7 @@ def test_the_operator_only_reads_what_users_own(render: Render) -> None:
     found = rights(render(), "ClusterRole", "operator")
     for item in (port.PODS, port.KAFKA_CLUSTERS, port.KAFKA_CONSUMERS):
         assert found[item.group, item.plural] == READ, item.kind
-    assert found["", "namespaces"] == {"list"}
+    assert found["", "namespaces"] == {"list", "watch"}
 
 
 def test_the_operator_makes_and_removes_what_it_owns(render: Render) -> None:

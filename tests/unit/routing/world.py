@@ -69,7 +69,7 @@ class World:
     def restart(self) -> None:
         """A new process of the operator, which remembers nothing."""
         events = EventRecorder(self.api, self.clock)
-        config = RoutingConfig(prober_namespace="sidestream-system")
+        config = RoutingConfig()
         prober = self.mesh if self.has_prober else None
         self.reconciler = RoutingReconciler(self.api, events, self.clock, config, prober)
 
