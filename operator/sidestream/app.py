@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -37,11 +39,11 @@ LEASE_NAME: Final = "sidestream-operator"
 _log = structlog.get_logger(__name__)
 
 
-async def run_operator(settings: OperatorSettings) -> int:
-    """Run until told to stop; returns the exit code: 0 when told, 1 when leadership was lost.
+async def run_operator(settings: OperatorSettings) -> None:
+    """Run until told to stop.
 
-    Leadership that is lost ends the process, since what is under way cannot be known to have stopped otherwise; the
-    Deployment starts it anew as a standby.
+    Leadership that is lost ends the process with exit code 1, since what is under way cannot be known to have stopped
+    otherwise; the Deployment starts it anew as a standby.
     """
     clock = SystemClock()
     async with connect() as api, serve_probes(settings.http_port, live=_liveness(), ready={}):
@@ -54,8 +56,9 @@ async def run_operator(settings: OperatorSettings) -> int:
             _log.info("stopped")
         except LeadershipLostError as error:
             _log.error("leadership lost, ending the process", error=str(error))
-            return 1
-    return 0
+            logging.shutdown()
+            # An orderly end may wait for what is stuck, until after another replica has begun to work.
+            os._exit(1)
 
 
 async def _lead(api: KubeApi, clock: Clock, settings: OperatorSettings) -> None:
@@ -104,7 +107,7 @@ class _Pairs:
 async def _reconcilers(api: KubeApi, clock: Clock, settings: OperatorSettings) -> AsyncIterator[_Pairs]:
     events = EventRecorder(api, clock, instance=settings.identity)
     prober = HttpProber(settings.prober_url) if settings.prober_url else None
-    routing = RoutingConfig(header=settings.header, prober_namespace=settings.namespace)
+    routing = RoutingConfig(header=settings.header)
 
     def fed(reconciler: Reconciler) -> tuple[Queue, Reconciler]:
         return WorkQueue[ObjectKey](reconciler.name, clock), reconciler

@@ -61,4 +61,4 @@ def run(
         workers=workers,
         resync_seconds=resync_seconds,
     )
-    raise typer.Exit(asyncio.run(run_operator(settings)))
+    asyncio.run(run_operator(settings))
