@@ -125,16 +125,18 @@ def unready_route(name: str, route: KafkaRoute) -> Condition | None:
 
 def removal_text(removal: Removal) -> str:
     """What the removal waits for, as a sentence."""
-    names = ", ".join(removal.names)
+    plural = "s" if len(removal.names) > 1 else ""
+    names = f"{plural} {', '.join(removal.names)}"
     match removal.stage:
         case Stage.ROUTES:
-            return f"Waits until no proxy routes to the forks of Service {names} any more"
+            return f"Waits until no proxy routes to the forks of Service{names} any more"
         case Stage.DRAIN:
-            return f"Waits until the fork has worked off the records of KafkaRoute {names}"
+            forks = "forks have" if plural else "fork has"
+            return f"Waits until the {forks} worked off the records of KafkaRoute{names}"
         case Stage.PODS:
-            return f"Waits until the pods of Deployment {names} are gone"
+            return f"Waits until the pods of Deployment{names} are gone"
         case Stage.GROUPS:
-            return f"Waits until the consumer group of KafkaRoute {names} is deleted"
+            return f"Waits until the consumer group{plural} of KafkaRoute{names} {'are' if plural else 'is'} deleted"
         case None:
             return "Nothing is left"
 

@@ -65,17 +65,23 @@ def farewell_conditions(observed: Observed, removal: Removal) -> list[Condition]
         ConditionType.ROUTES_READY: "No proxy routes to the forks",
         ConditionType.KAFKA_READY: "The consumers' records are given back when no proxy routes to the forks",
     }
-    said = {type_: condition(type_, "False", Reason.DELETING, text) for type_, text in parts.items()}
     match removal.stage:
         case Stage.ROUTES:
-            said[ConditionType.ROUTES_READY] = _as(waiting, ConditionType.ROUTES_READY)
-        case Stage.DRAIN | Stage.GROUPS:
-            waiting = _kafka_wait(observed, waiting)
-            said[ConditionType.KAFKA_READY] = _as(waiting, ConditionType.KAFKA_READY)
+            current = ConditionType.ROUTES_READY
+        case Stage.DRAIN:
+            draining = waiting.model_copy(update={"reason": Reason.DRAINING})
+            waiting, current = _kafka_wait(observed, draining), ConditionType.KAFKA_READY
         case Stage.PODS:
-            said[ConditionType.WORKLOADS_READY] = _as(waiting, ConditionType.WORKLOADS_READY)
+            parts[ConditionType.KAFKA_READY] = "The consumers' records are given back"
+            current = ConditionType.WORKLOADS_READY
+        case Stage.GROUPS:
+            parts[ConditionType.WORKLOADS_READY] = "The forks are gone"
+            waiting, current = _kafka_wait(observed, waiting), ConditionType.KAFKA_READY
         case None:
-            pass
+            current = ConditionType.READY
+    said = {type_: condition(type_, "False", Reason.DELETING, text) for type_, text in parts.items()}
+    if current in said:
+        said[current] = _as(waiting, current)
     return [_accepted_before(observed.sandbox), *said.values(), waiting]
 
 
@@ -85,7 +91,7 @@ def _kafka_wait(observed: Observed, waiting: Condition) -> Condition:
         said = unready_route(name, route)
         if said is not None and said.reason not in {Reason.PENDING, Reason.DRAINING, Reason.DELETING}:
             return said.model_copy(update={"type": ConditionType.READY})
-    return waiting.model_copy(update={"reason": Reason.DRAINING})
+    return waiting
 
 
 def _accepted_before(sandbox: Sandbox) -> Condition:

@@ -18,6 +18,8 @@ from builders import (
 from sidestream.api.labels import BASELINE_SERVICE, FINALIZER, FORCE_CLEANUP
 from sidestream.kube.port import Object
 from sidestream.sandbox.plan import Plan
+from sidestream.sandbox.removal import Removal, Stage
+from sidestream.sandbox.status import farewell_conditions
 from unit.sandbox.scenes import (
     BILLING,
     GONE,
@@ -32,6 +34,7 @@ from unit.sandbox.scenes import (
     route,
     routed,
     said,
+    seen,
     targets,
     with_entry,
 )
@@ -177,7 +180,7 @@ def test_a_service_that_leads_to_the_baseline_no_more_loses_its_stand_in() -> No
             going(),
             [route("Deleting", deleting(), finalized(FINALIZER))],
             [],
-            ("Draining", "Waits until the consumer group of KafkaRoute fulfilment-orders-alice is deleted"),
+            ("Deleting", "Waits until the consumer group of KafkaRoute fulfilment-orders-alice is deleted"),
             id="then groups",
         ),
     ],
@@ -211,3 +214,17 @@ def test_force_cleanup_is_handed_on_to_the_kafka_routes() -> None:
     assert forced["metadata"]["uid"] == "uid-kafkaroutes-fulfilment-orders-alice"
     assert forced["spec"] == route("Active")["spec"]
     assert targets(result.deletes) == ["kafkaroutes/fulfilment-orders-alice"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentences"),
+    [
+        (Stage.DRAIN, ("The forks go when no route and no record needs them", "Waits until the fork has worked off")),
+        (Stage.PODS, ("Waits until the pods of Deployment", "The consumers' records are given back")),
+        (Stage.GROUPS, ("The forks are gone", "Waits until the consumer group of KafkaRoute")),
+    ],
+)
+def test_no_condition_goes_back_to_the_sentence_of_an_earlier_step(stage: Stage, sentences: tuple[str, str]) -> None:
+    told = {item.type: item.message for item in farewell_conditions(seen(GONE), Removal(stage=stage, names=("it",)))}
+    assert told["WorkloadsReady"].startswith(sentences[0])
+    assert told["KafkaReady"].startswith(sentences[1])
