@@ -248,8 +248,6 @@ class SandboxConsumer(Consumer):
     def close(self) -> None:
         """As the base class's; also stops reading the mapping."""
         if self._filter is not None:
-            if self._commit_settings.auto_commit:
-                self._commit_progress(now=True)
             self._finish()
         super().close()
 

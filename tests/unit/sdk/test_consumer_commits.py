@@ -41,7 +41,10 @@ def test_automatic_commits_pass_over_foreign_records(broker: Broker, subscribed:
     poll_until(consumer, lambda: broker.committed(topic, topic) == COMMITTED)
 
 
-def test_closing_commits_what_was_passed_over(broker: Broker, subscribed: Subscribed, topic: str) -> None:
+def test_closing_commits_what_was_passed_over(
+    broker: Broker, subscribed: Subscribed, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidestream_sdk.consumer.PROGRESS_SECONDS", 3600.0)
     config = {"auto.commit.interval.ms": 600_000, "enable.auto.offset.store": False}
     consumer = subscribed(config)
     for _ in OURS:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from http.client import IncompleteRead
 from typing import Any
@@ -81,6 +84,7 @@ FAILURES = [
     pytest.param(Answer(503), id="not ready"),
     pytest.param(Answer(401), id="not authorized"),
     pytest.param(Answer(404, body=b'{"detail": "Not Found"}'), id="somebody else's 404"),
+    pytest.param(Answer(404, body=b'{"reason": "NoRoute", "message": "no such path"}'), id="a 404 much like ours"),
     pytest.param(Answer(404, body=b"<html>"), id="a proxy's 404"),
     pytest.param(Answer(200, body=b"<html>"), id="a page"),
     pytest.param(Answer(200, body=b"\xff\xfe"), id="bytes"),
@@ -219,13 +223,16 @@ def test_a_waiting_thread_is_let_go_when_the_client_closes(
     assert reader.wait_until_loaded(timeout=None) is False
 
 
-def test_the_proxy_of_the_environment_is_not_used(
-    server: MappingServer, started: Callable[[str | None], MappingClient], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
+def test_the_proxy_of_the_environment_is_not_used(server: MappingServer) -> None:
     server.publish(mapping_json())
+    program = (
+        "import sys; from sidestream_sdk import Identity, MappingClient;"
+        "client = MappingClient(Identity(sys.argv[1], 'shop/fulfilment')); client.poll(); print(client.mapping)"
+    )
+    nowhere = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    env = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"} | nowhere
 
-    assert started(None).wait_until_loaded(timeout=10)
+    # a process of its own: proxies are looked up when the module is loaded
+    ended = subprocess.run([sys.executable, "-c", program, server.url], env=env, capture_output=True, check=True)
+
+    assert b"fulfilment" in ended.stdout, ended.stderr
