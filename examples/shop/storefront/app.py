@@ -52,12 +52,12 @@ FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz")
 @app.post("/orders", status_code=201)
 async def place_order(order: NewOrder) -> Trip:
     body = {**order.model_dump(), "hops": [this_hop().model_dump()]}
-    return Trip(**await call("POST", f"{ORDERS_URL}/orders", json=body))
+    return Trip.model_validate(await call("POST", f"{ORDERS_URL}/orders", json=body))
 
 
 @app.get("/orders/{order}")
 async def show_order(order: str) -> Trip:
-    return Trip(**await call("GET", f"{INVENTORY_URL}/reservations/{order}"))
+    return Trip.model_validate(await call("GET", f"{INVENTORY_URL}/reservations/{order}"))
 
 
 @app.get("/healthz")
@@ -65,7 +65,7 @@ async def healthy() -> dict[str, str]:
     return {"status": "ok"}
 
 
-async def call(method: str, url: str, **options: object) -> dict[str, object]:
+async def call(method: str, url: str, **options: object) -> object:
     try:
         response = await app.state.http.request(method, url, **options)
     except httpx.TransportError as error:
@@ -73,5 +73,5 @@ async def call(method: str, url: str, **options: object) -> dict[str, object]:
     if response.is_error:
         known = response.status_code == codes.NOT_FOUND
         raise HTTPException(404 if known else 502, f"{url} answers {response.status_code}")
-    answer: dict[str, object] = response.json()
+    answer: object = response.json()
     return answer
