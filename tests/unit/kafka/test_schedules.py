@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -35,13 +36,24 @@ class WatchedGroups(dict[str, Any]):
 class HandOff(RuleBasedStateMachine):
     """Users, pods, brokers and a mortal operator around one KafkaRoute."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(taken=st.sampled_from(["never", "before", "in between"]))
+    def begin(self, taken: str) -> None:
         self.world = World(having("spec.pollInterval", "1s"))
         groups = WatchedGroups(self.check_removal)
         groups.update(self.world.kafka.groups)
         self.world.kafka.groups = groups
         self.is_foreign = False
+        if taken == "in between":
+            self.die_before_placing()
+        if taken != "never":
+            self.take_the_name()
+
+    def die_before_placing(self) -> None:
+        """The group is recorded, and the process gone before it made it."""
+        at = 1
+        while self.world.phase != "Creating":
+            self.look_and_die(at, after=True)
+            at += 1
 
     @property
     def kafka(self) -> FakeKafka:
@@ -50,6 +62,10 @@ class HandOff(RuleBasedStateMachine):
     @property
     def is_serving(self) -> bool:
         return not self.world.is_gone and self.world.phase in SERVING
+
+    @property
+    def is_beginning(self) -> bool:
+        return not self.world.is_gone and self.world.phase in ("Pending", "Creating")
 
     def check_removal(self, name: str) -> None:
         """Called by the admin's delete only: people's deletions in these tests go another way."""
@@ -62,18 +78,35 @@ class HandOff(RuleBasedStateMachine):
         assert (status.group.name, status.phase) == (name, "Deleting")
         assert self.world.route.is_deleting
 
-    @rule(crash_at=st.integers(0, 40), after=st.booleans())
-    def look(self, crash_at: int, *, after: bool) -> None:
-        """A reconcile, perhaps of a process that dies on the way."""
-        if crash_at % 3 == 0:
-            self.world.restart(Crashes(crash_at, after=after))
-        try:
-            asyncio.run(self.reconcile())
-        except CrashError:
-            self.world.restart()
+    @rule(times=st.integers(1, 6))
+    def look(self, times: int) -> None:
+        """So many reconciles, each when the one before asked for it."""
+        for _ in range(times):
+            self.reconcile()
 
-    async def reconcile(self) -> None:
-        await self.world.reconcile()
+    @rule(at=st.integers(1, 45), after=st.booleans())
+    def look_and_die(self, at: int, *, after: bool) -> None:
+        """A reconcile of a process that dies on the way, if it gets that far."""
+        self.world.restart(Crashes(at, after=after))
+        with suppress(CrashError):
+            self.reconcile()
+        self.world.restart()
+
+    @rule(
+        code=st.sampled_from(["_TRANSPORT", "NOT_COORDINATOR", "GROUP_AUTHORIZATION_FAILED"]),
+        seconds=st.sampled_from([0.0, 5.0]),
+    )
+    def look_in_vain(self, code: str, seconds: float) -> None:
+        """Reconciles of a cluster that is away or refuses."""
+        self.kafka.fail(code, Cause.CONNECT)
+        self.reconcile()
+        self.world.clock.move(seconds)
+        self.reconcile()
+        self.kafka.mend()
+
+    def reconcile(self) -> None:
+        wait = asyncio.run(self.world.reconcile()).requeue_after or 0.0
+        self.world.clock.move(min(wait, 5.0))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 3.0, 70.0]))
     def wait(self, seconds: float) -> None:
@@ -99,15 +132,12 @@ class HandOff(RuleBasedStateMachine):
         if TOPIC in self.kafka.topics:
             self.kafka.produce(TOPIC, partition)
 
-    @precondition(lambda self: not self.world.is_gone and self.world.phase in ("Pending", "Creating"))
-    @rule(joins=st.booleans())
-    def take_the_name(self, *, joins: bool) -> None:
+    @precondition(lambda self: self.is_beginning and GROUP not in self.kafka.groups)
+    @rule()
+    def take_the_name(self) -> None:
         """Somebody else makes a group of the fork's name before the fork's is there."""
-        if GROUP not in self.kafka.groups:
-            self.is_foreign = True
-            self.kafka.commit(GROUP, TOPIC, 0, 3)
-            if joins:
-                self.kafka.join(GROUP, "10.9.9.9")
+        self.is_foreign = True
+        self.kafka.commit(GROUP, TOPIC, 0, 3)
 
     @precondition(lambda self: self.is_foreign)
     @rule()
@@ -128,14 +158,6 @@ class HandOff(RuleBasedStateMachine):
             self.kafka.delete_topic(TOPIC)
             self.kafka.create_topic(TOPIC, (0, 3), (0, 3))
 
-    @rule(name=st.sampled_from(["_TRANSPORT", "NOT_COORDINATOR", "GROUP_AUTHORIZATION_FAILED"]))
-    def break_kafka(self, name: str) -> None:
-        self.kafka.fail(name, Cause.CONNECT)
-
-    @rule()
-    def mend_kafka(self) -> None:
-        self.kafka.mend()
-
     @precondition(lambda self: not self.world.is_gone)
     @rule()
     def delete(self) -> None:
@@ -148,6 +170,11 @@ class HandOff(RuleBasedStateMachine):
         assert not self.world.is_gone, "the route went and left its group"
         assert self.world.route.status.group is not None, "a group that is not recorded"
 
+    @invariant()
+    def what_is_not_ours_is_not_touched(self) -> None:
+        if hasattr(self, "world") and self.is_foreign:
+            assert self.kafka.offsets(GROUP) == {f"{TOPIC}/0": 3}
+
     def teardown(self) -> None:
         """Whatever happened, a deletion comes to its end once Kafka answers and the pods are gone."""
         if not hasattr(self, "world") or self.world.is_gone:
@@ -159,7 +186,7 @@ class HandOff(RuleBasedStateMachine):
         assert self.is_foreign or GROUP not in self.kafka.groups
 
     async def finish(self) -> None:
-        for _ in range(60):
+        for _ in range(200):
             wait = (await self.world.reconcile()).requeue_after or 0.0
             if self.world.is_gone:
                 return
@@ -171,5 +198,5 @@ class HandOff(RuleBasedStateMachine):
 
 TestHandOff = HandOff.TestCase
 TestHandOff.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
