@@ -69,12 +69,15 @@ class RealArena:
         await eventually(lambda: self._is_missing(name), f"topic {name} is gone")
 
     @asynccontextmanager
-    async def consumer(self, group: str, topic: str, **properties: Any) -> AsyncIterator[None]:
+    async def consumer(
+        self, group: str, topic: str, **properties: Any
+    ) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+        """See `Arena.consumer`; gives a function that polls once."""
         consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": group, **properties})
         try:
             consumer.subscribe([topic])
             await eventually(lambda: _has_assignment(consumer), f"a member joined {group}")
-            yield
+            yield lambda: asyncio.to_thread(consumer.poll, 0.1)
         finally:
             await asyncio.to_thread(consumer.close)
         if "group.instance.id" not in properties:
