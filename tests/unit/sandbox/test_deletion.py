@@ -37,7 +37,7 @@ async def test_deletion_goes_step_by_step() -> None:
         ),
         ("Waits until the fork has worked off the records of KafkaRoute fulfilment-orders-alice", []),
         (
-            "Waits until the pods of Deployment fulfilment-alice, orders-alice are gone",
+            "Waits until the pods of Deployments fulfilment-alice, orders-alice are gone",
             [
                 "delete deployments shop/fulfilment-alice",
                 "delete deployments shop/orders-alice",
