@@ -21,10 +21,10 @@ demo: setup ## Show one tenant's request take its own way (KEEP=1 leaves it runn
 test: setup ## Prove it: unit tests, then flows and end to end on a real cluster
 	@hack/test
 
-test-unit: setup ## Only the tests that need no cluster (1 min)
+test-unit: setup ## Only the tests that need no cluster (90 s)
 	@hack/test unit
 
-check: setup ## Format, lint, types, layers, generated files fresh (1 min)
+check: setup ## Format, lint, types, layers, generated files fresh (30 s)
 	@hack/check
 
 format: setup ## Format the code and mend what the linter can
@@ -34,7 +34,7 @@ format: setup ## Format the code and mend what the linter can
 generate: setup ## Write crds/ and the chart's copy from the models
 	@hack/generate
 
-lab-up: setup ## Bring up cluster, Istio and Kafka (first time 20-30 min where nothing can be pulled)
+lab-up: setup ## Bring up cluster, Istio and Kafka (first time 10-20 min where nothing can be pulled)
 	@hack/lab up
 
 lab-down: setup ## Stop the lab; what was built stays cached
