@@ -25,6 +25,7 @@ from sidestream.kube.port import (
     Object,
     Resource,
 )
+from sidestream_demo.release import NAMESPACE, RELEASE
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -66,6 +67,13 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, within: flo
         raise AssertionError(f"waited {within:g} seconds in vain until {what}") from None
 
 
+def _as_by_helm(crd: Object) -> Object:
+    """Marked as helm marks what it installs, so that it adopts what a run left that was killed half-way."""
+    marks = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": NAMESPACE}
+    labels = {"app.kubernetes.io/managed-by": "Helm"}
+    return {**crd, "metadata": {**crd["metadata"], "labels": labels, "annotations": marks}}
+
+
 async def _install(kubeconfig: str, group: str) -> list[str]:
     """Bring our CRDs to what the files say; returns the names of those that were not there."""
     added = []
@@ -78,7 +86,7 @@ async def _install(kubeconfig: str, group: str) -> list[str]:
                 found = None
             if found is None:
                 added.append(name)
-            await api.apply(CRDS, crd, manager="sidestream-flow-tests")
+            await api.apply(CRDS, _as_by_helm(crd), manager="sidestream-flow-tests")
             await until(lambda name=name: _is_established(api, name), f"{name} is served")  # type: ignore[misc]
     return added
 
@@ -101,6 +109,8 @@ async def _uninstall(kubeconfig: str, group: str, names: list[str]) -> None:
                 await _let_go(api, replace(resource, group=group))
         for name in names:
             await api.delete(CRDS, "", name)
+        for name in names:
+            await until(lambda name=name: _is_gone(api, name), f"{name} was gone")  # type: ignore[misc]
 
 
 async def _let_go(api: AioKubeApi, resource: Resource) -> None:
@@ -111,7 +121,7 @@ async def _let_go(api: AioKubeApi, resource: Resource) -> None:
 
 @contextmanager
 def installed_crds(kubeconfig: str, group: str) -> Iterator[None]:
-    """Our CRDs; those that were not there before go afterwards, as helm refuses to adopt what others installed."""
+    """Our CRDs; those that were not there before are gone afterwards."""
     added = asyncio.run(_install(kubeconfig, group))
     try:
         yield

@@ -32,9 +32,12 @@ def kubeconfig() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def crds(kubeconfig: str) -> Iterator[None]:
-    """Our kinds are served; an operator may be watching them."""
+    """Our kinds are served; an operator may be watching them.
+
+    Not for the session, which would take them away only after the end-to-end tests, from under the release.
+    """
     with installed_crds(kubeconfig, GROUP):
         yield
 
