@@ -71,7 +71,7 @@ def test_only_server_side_apply_of_the_very_manager_counts() -> None:
 
 
 def test_an_empty_list_that_nobody_is_noted_to_own_says_the_same_as_none() -> None:
-    owned = {"f:routingKey": {}}
+    owned: dict[str, Any] = {"f:routingKey": {}}
     assert says_the_same({"routingKey": "a", "kafka": []}, {"routingKey": "a"}, owned)
     assert says_the_same({"routingKey": "a", "kafka": []}, {"routingKey": "a", "kafka": []}, owned)
     assert not says_the_same({"routingKey": "a", "kafka": []}, {"routingKey": "a", "kafka": [{"consumer": "c"}]}, owned)

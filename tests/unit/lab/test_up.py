@@ -99,7 +99,7 @@ def test_down_without_a_lab_changes_nothing(layout: Layout) -> None:
 def test_a_bug_is_told_in_one_line_and_its_trace_kept(
     layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up, "tools_of", lambda _: {}["nothing"])
+    monkeypatch.setattr(up, "tools_of", lambda _: dict[str, None]()["nothing"])
     assert run_program("status") == program.BUG
     assert "Traceback" not in capsys.readouterr().err
     assert "Traceback" in layout.log("bug").read_text()
