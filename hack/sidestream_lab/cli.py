@@ -37,7 +37,7 @@ NOT_UP = 3
 def up_command(
     only: Annotated[str | None, typer.Option(help="Stop after this step, as in --only cluster.")] = None,
 ) -> None:
-    """Bring up what is not up yet. First time 15-30 min where nothing can be pulled; then about a minute."""
+    """Bring up what is not up yet. First time 10-20 min where nothing can be pulled; then about a minute."""
     console = Console(stderr=True, highlight=False)
     begin = time.monotonic()
     tools = up.bring_up(Layout.from_environment(), console, only)
