@@ -12,11 +12,13 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from sidestream_lab.errors import CommandFailed
 from sidestream_lab.paths import Layout
 from sidestream_lab.shell import run
 
 PROC = Path("/proc")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+NETWORK = Path("/sys/class/net")
 SHIM_SOCKETS = Path("/run/containerd/s")
 ENGINE_PROGRAMS = frozenset({"dockerd", "containerd", "containerd-shim-runc-v2", "docker-proxy"})
 PATIENCE_SECONDS = 20.0
@@ -28,8 +30,9 @@ def clear(layout: Layout) -> None:
     _kill(lambda: container_processes(layout))
     for mount in mounts_below(_mount_table(), layout.run, layout.docker_data):
         run(["umount", "--lazy", mount])
-    if (Path("/sys/class/net") / layout.bridge).exists():
-        run(["ip", "link", "delete", layout.bridge])
+    for link in network_links(layout):
+        with suppress(CommandFailed):  # its other end may take it along
+            run(["ip", "link", "delete", link])
     _remove_cgroups(layout)
     for socket in shim_sockets(layout):
         socket.unlink(missing_ok=True)
@@ -54,6 +57,18 @@ def shim_sockets(layout: Layout) -> list[Path]:
     server = layout.docker_exec_root / "containerd" / "containerd.sock" / "moby"
     names = [container.name for container in containers.iterdir()] if containers.is_dir() else []
     return [SHIM_SOCKETS / sha256(str(server / name).encode()).hexdigest() for name in names]
+
+
+def network_links(layout: Layout) -> list[str]:
+    """The engine's bridge and, before it, this machine's ends of its containers' links.
+
+    Without the bridge nobody could tell whose they are, and the kernel keeps those of a killed container for minutes,
+    as long as a connection of it is unanswered.
+    """
+    bridge = NETWORK / layout.bridge
+    if not bridge.exists():
+        return []
+    return [*sorted(port.name for port in (bridge / "brif").iterdir()), layout.bridge]
 
 
 def container_processes(layout: Layout) -> list[int]:

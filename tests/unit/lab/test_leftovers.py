@@ -84,3 +84,14 @@ def test_shim_sockets_are_those_of_the_engines_containers(tmp_path: Path) -> Non
 def test_clearing_a_machine_without_a_lab_changes_nothing(tmp_path: Path) -> None:
     leftovers.clear(layout_in(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_links_of_containers_are_found_with_the_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = layout_in(tmp_path)
+    monkeypatch.setattr(leftovers, "NETWORK", tmp_path / "net")
+    assert leftovers.network_links(layout) == []
+    for link in ("eth0", "veth9"):
+        (tmp_path / "net" / link).mkdir(parents=True)
+    for port in ("veth2", "veth1"):
+        (tmp_path / "net" / layout.bridge / "brif" / port).mkdir(parents=True)
+    assert leftovers.network_links(layout) == ["veth1", "veth2", layout.bridge]
