@@ -72,12 +72,7 @@ class Transport:
         """
         patience = aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=_CONNECT_SECONDS)
         async with self._answer(call, patience) as answer:
-            text = await answer.read()
-        try:
-            found: Object = json.loads(text)
-        except ValueError as error:
-            raise TransientError(f"the answer to {call.attempt} is no JSON; is a proxy in the way?") from error
-        return found
+            return _object(call, await answer.read())
 
     async def stream(self, call: Call) -> AsyncIterator[Object]:
         """The JSON objects of an answer that has one per line and stays open.
@@ -88,7 +83,7 @@ class Transport:
         patience = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=_WATCH_SILENCE_SECONDS)
         async with self._answer(call, patience) as answer:
             async for line in answer.content:
-                yield json.loads(line)
+                yield _object(call, line)
 
     @asynccontextmanager
     async def _answer(self, call: Call, patience: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -123,6 +118,14 @@ class Transport:
         answer = await self._client.call_api(method, url, headers, body, _request_timeout=patience)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+def _object(call: Call, text: bytes) -> Object:
+    try:
+        found: Object = json.loads(text)
+    except ValueError as error:
+        raise TransientError(f"the answer to {call.attempt} is no JSON; is a proxy in the way?") from error
+    return found
 
 
 @asynccontextmanager

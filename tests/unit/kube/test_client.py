@@ -223,6 +223,13 @@ async def test_a_watch_yields_events_until_the_server_ends_it() -> None:
         assert "allowWatchBookmarks=true" in server.asked[0]
 
 
+async def test_a_line_of_a_watch_that_was_cut_short_is_for_trying_again() -> None:
+    async with serving() as (server, api):
+        server.answers.append(lambda: web.Response(text='{"type": "ADDED", "obj'))
+        with pytest.raises(TransientError, match="watch Sandbox is no JSON"):
+            [event async for event in api.watch(SANDBOXES, resource_version="1")]
+
+
 async def test_a_watch_from_too_long_ago_has_expired() -> None:
     async with serving() as (server, api):
         server.answers.append(lines({"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}))
