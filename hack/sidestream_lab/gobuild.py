@@ -87,17 +87,9 @@ PROGRAMS = (
         ),
     ),
     Program("istiod", "istio.io/istio/pilot/cmd/pilot-discovery", "istiod, the mesh's control plane", 290),
-    Program(
-        "kubeconform",
-        "github.com/yannh/kubeconform/cmd/kubeconform",
-        "kubeconform, which checks manifests",
-        10,
-        ("kubeconform",),
-        (("main.version", versions.KUBECONFORM),),
-    ),
 )
 FOUND_ON_PATH = ("kind", "kubectl", "helm")
-"""What World.USER takes from PATH; kubeconform only serves the checks, and everything else is in the images."""
+"""What World.USER takes from PATH; everything else is in the images."""
 
 
 def steps(tools: Toolbox) -> Sequence[Step]:

@@ -5,8 +5,7 @@ wait for each other run at the same time, so the long Go builds go on in the bac
 
 The modules of the lab offer `steps(tools: Toolbox) -> Sequence[Step]`; `sidestream_lab.up` joins them. Names to
 wait for:
-`engine`, `build-kube`, `build-kind`, `build-coredns`, `build-helm`, `build-istiod`, `build-kubeconform`, `node-image`,
-`cluster`.
+`engine`, `build-kube`, `build-kind`, `build-coredns`, `build-helm`, `build-istiod`, `node-image`, `cluster`.
 """
 
 import hashlib

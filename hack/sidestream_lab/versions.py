@@ -5,7 +5,6 @@ ETCD = "v3.6.8"
 COREDNS = "v1.14.7"
 KIND = "v0.33.0"
 HELM = "v3.21.4"
-KUBECONFORM = "v0.8.0"
 ISTIO_MODULE = "v0.0.0-20260827124520-eed52ebb66ad"
 """The Go proxy serves no tagged release of istio.io/istio; this is a commit of its main line."""
 

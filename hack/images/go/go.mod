@@ -8,7 +8,6 @@ require (
 	github.com/KimMachineGun/automemlimit v0.7.5
 	github.com/coredns/coredns v1.14.7
 	github.com/spf13/cobra v1.10.2
-	github.com/yannh/kubeconform v0.8.0
 	go.etcd.io/etcd/server/v3 v3.6.8
 	helm.sh/helm/v3 v3.21.4
 	istio.io/istio v0.0.0-20260827124520-eed52ebb66ad
@@ -354,7 +353,6 @@ replace (
 )
 
 tool (
-	github.com/yannh/kubeconform/cmd/kubeconform
 	helm.sh/helm/v3/cmd/helm
 	istio.io/istio/pilot/cmd/pilot-discovery
 	sigs.k8s.io/kind

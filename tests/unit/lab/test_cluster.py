@@ -88,7 +88,6 @@ def test_a_kind_that_cannot_set_up_the_node_image_is_not_used(said: str, *, rece
         ("sigs.k8s.io/kind", versions.KIND),
         ("sigs.k8s.io/gateway-api", versions.GATEWAY_API),
         ("helm.sh/helm/v3", versions.HELM),
-        ("github.com/yannh/kubeconform", versions.KUBECONFORM),
         ("istio.io/istio", versions.ISTIO_MODULE),
     ],
 )
