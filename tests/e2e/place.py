@@ -20,6 +20,7 @@ from sidestream.kube.port import (
 )
 from sidestream_demo.cluster import Cluster, condition_of, is_condition
 from sidestream_demo.kafka import Kafka
+from sidestream_demo.process import wait_until
 from sidestream_demo.release import NAMESPACE
 from sidestream_demo.shop import is_rolled_out
 
@@ -50,6 +51,26 @@ finally:
     consumer.close()
 """,
 ]
+
+STUBBORN_CONSUMER = [
+    "python",
+    "-c",
+    """
+import os, signal, sys
+from confluent_kafka import Consumer
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+config = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"], "group.id": os.environ[os.environ["GROUP_FROM"]],
+          "auto.offset.reset": "earliest", "session.timeout.ms": 6000}
+consumer = Consumer(config)
+consumer.subscribe([os.environ["KAFKA_TOPIC"]])
+try:
+    while True:
+        consumer.poll(0.5)
+finally:
+    consumer.close()
+""",
+]
+"""Without the SDK; takes its group from the variable that GROUP_FROM names."""
 
 
 @dataclass
@@ -175,6 +196,15 @@ class Place:
     def rolled_out(self, name: str) -> Object:
         """Wait until a Deployment is."""
         return self.until(DEPLOYMENTS, name, is_rolled_out, ROLLOUT_SECONDS)
+
+    def until_members(self, group: str, count: int) -> None:
+        """Wait until a consumer group has so many members."""
+
+        def holds() -> bool:
+            found = self.kafka.group(group)
+            return (0 if found is None else found.members) == count
+
+        wait_until(holds, SETTLE_SECONDS, f"consumer group {group} to have {count} members")
 
     def delete(self, name: str) -> None:
         """Ask for a Sandbox's deletion."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from e2e.place import CONSUMER, MAPPING_URL, Place
+from e2e.place import CONSUMER, MAPPING_URL, STUBBORN_CONSUMER, Place
 from sidestream.kube.port import (
     DEPLOYMENTS,
     KAFKA_CLUSTERS,
@@ -164,6 +164,27 @@ class TestKafka:
         assert "nobody" in place.refused(KAFKA_CONSUMERS, "nobody", "Accepted", "DeploymentNotFound")
         place.deploy("nobody")
         place.until(KAFKA_CONSUMERS, "nobody", is_condition("Accepted"))
+
+    def test_a_fork_that_joins_the_baselines_group_is_stopped(self, place: Place) -> None:
+        group, topic = place.group("stubborn"), place.topic("jobs")
+        place.declare_cluster(place.kafka_inside)
+        place.declare_consumer("stubborn", topic)
+        env = {
+            "KAFKA_BOOTSTRAP": place.kafka_inside,
+            "KAFKA_GROUP_ID": group,
+            "KAFKA_TOPIC": topic,
+            "MY_GROUP": group,
+            "GROUP_FROM": "MY_GROUP",
+        }
+        place.deploy("stubborn", command=STUBBORN_CONSUMER, env=env)
+        sentence = refused_and_deletable(place, "KafkaReady", "ForkInBaselineGroup", "stubborn")
+        assert group in sentence
+        place.until(DEPLOYMENTS, "stubborn-alice", lambda fork: fork is not None and fork["spec"]["replicas"] == 0)
+        place.until_members(group, 1)
+        mended = {"env": [{"name": "GROUP_FROM", "value": "KAFKA_GROUP_ID"}]}
+        place.sandbox("alice", workloads=[{"deployment": "stubborn", "containers": [mended]}])
+        place.ready("alice")
+        place.until_members(place.fork_group("stubborn", "alice"), 1)
 
     def test_a_group_that_somebody_else_made_is_never_touched(self, place: Place, worker: str) -> None:
         topic = place.topic("jobs")

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     CLUSTER_INVALID = "ClusterInvalid"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, no secret
     TOPIC_NOT_FOUND = "TopicNotFound"
+    FORK_IN_BASELINE_GROUP = "ForkInBaselineGroup"
     GROUP_EXISTS = "GroupExists"
     GROUP_NAME_INVALID = "GroupNameInvalid"
     GROUP_BUSY = "GroupBusy"

@@ -181,6 +181,10 @@ class KafkaRouteStatus(Model):
     topics: tuple[TopicStatus, ...] = Field(default=(), json_schema_extra=list_map("name"))
     start: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
     until: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
+    barred: str | None = Field(
+        default=None,
+        description="Hash of the pod template whose pods joined the baseline's group: no pod of it may run.",
+    )
     conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=list_map("type"))
 
 

@@ -29,6 +29,9 @@ APPLIED_HASH: Final = f"{GROUP}/applied-hash"
 BASELINE_GENERATION: Final = f"{GROUP}/baseline-generation"
 """Annotation: generation of the baseline Deployment that a fork was rendered from."""
 
+TEMPLATE: Final = f"{GROUP}/template"
+"""Annotation on a fork's pods: hash of the template that they were made from, to tell them from earlier ones."""
+
 FORCE_CLEANUP: Final = f"{GROUP}/force-cleanup"
 """Annotation on a Sandbox: `discard` lets its deletion go on without the Kafka cluster."""
 

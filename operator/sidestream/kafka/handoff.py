@@ -140,7 +140,7 @@ def _create(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
 
 def _serve(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     """Preparing and Active: keep the group where it belongs, see whether the fork has joined it."""
-    for check in (_missing_topic, _with_changed_topics, _with_lost_offsets):
+    for check in (_with_strays, _missing_topic, _with_changed_topics, _with_lost_offsets):
         step = check(route, observed)
         if step is not None:
             return step
@@ -156,7 +156,7 @@ def _serve(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
         )
     if _has_joined(route, observed):
         message = f"Records of {tenants(route)} go to consumer group {_group_name(route)}"
-        return Step(status, ready("True", Reason.ACTIVE, message))
+        return Step(status.model_copy(update={"barred": None}), ready("True", Reason.ACTIVE, message))
     return Step(status, _waiting(route, observed), look_after=pace(not_ready_for(route, now)))
 
 
@@ -164,6 +164,18 @@ def _take_back(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     """A deletion cannot be taken back, but a status can be edited by hand: hand over again."""
     status = moved(route, Phase.PREPARING, now, until=())
     return Step(seen(status, observed.group), _preparing(route), look_after=0)
+
+
+def _with_strays(route: KafkaRoute, observed: Observed) -> Step | None:
+    """Record which pods must not run: those that take records from the baseline, in its own group.
+
+    The Sandbox stops the fork as long as its template is that of such pods.
+    """
+    if not observed.strays:
+        return None
+    mark = next(iter(observed.strays.values()))
+    status = seen(route.status, observed.group).model_copy(update={"barred": mark or None})
+    return Step(status, _strayed(route), look_after=_BUSY_SECONDS)
 
 
 def _with_changed_topics(route: KafkaRoute, observed: Observed) -> Step | None:
@@ -216,16 +228,22 @@ def _has_joined(route: KafkaRoute, observed: Observed) -> bool:
 
 def _waiting(route: KafkaRoute, observed: Observed) -> Condition:
     fork, name = route.spec.fork, _group_name(route)
-    if observed.strays:
-        message = (
-            f"Pod {observed.strays[0]} joined the baseline's consumer group {route.spec.baseline_group} instead of "
-            f"{name}: the program must take its group from groupEnv of KafkaConsumer {route.spec.consumer}"
-        )
-    elif observed.pods:
+    if route.status.barred is not None and not observed.pods:
+        return _strayed(route)
+    if observed.pods:
         message = f"No pod of {fork} has joined consumer group {name} yet; see kubectl logs deployment/{fork}"
     else:
         message = f"Deployment {fork} has no pod yet that could join consumer group {name}"
     return ready("False", Reason.WAITING_FOR_CONSUMERS, message)
+
+
+def _strayed(route: KafkaRoute) -> Condition:
+    message = (
+        f"Pods of {route.spec.fork} joined the baseline's consumer group {route.spec.baseline_group} instead of "
+        f"{_group_name(route)}, so none may run until they change: the program must take its group from groupEnv of "
+        f"KafkaConsumer {route.spec.consumer}"
+    )
+    return ready("False", Reason.FORK_IN_BASELINE_GROUP, message)
 
 
 def _preparing(route: KafkaRoute) -> Condition:

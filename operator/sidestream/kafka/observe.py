@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from sidestream.api.kafka import KafkaConsumer, KafkaRoute, Phase
-from sidestream.api.labels import BASELINE, SANDBOX
+from sidestream.api.labels import BASELINE, SANDBOX, TEMPLATE
 from sidestream.kafka import groups, handback
 from sidestream.kafka.port import Group, KafkaAdmin, Topic, TopicPartition
 from sidestream.kafka.steps import Observed
@@ -85,11 +85,11 @@ async def _with_ends(admin: KafkaAdmin, route: KafkaRoute, seen: Observed) -> Ob
 async def _with_pods(api: KubeApi, admin: KafkaAdmin, route: KafkaRoute, seen: Observed) -> Observed:
     """Add the fork's pods, and which of them ended up in the baseline's group."""
     pods = await _pods(api, route)
-    strays: list[str] = []
+    strays: Mapping[str, str] = {}
     if pods:
         baseline = await admin.group(route.spec.baseline_group)
         strays = _in_group(pods, baseline)
-    return replace(seen, pods=tuple(sorted(pods)), strays=tuple(strays))
+    return replace(seen, pods=tuple(sorted(pods)), strays=strays)
 
 
 async def _pods(api: KubeApi, route: KafkaRoute) -> Mapping[str, Object]:
@@ -99,9 +99,17 @@ async def _pods(api: KubeApi, route: KafkaRoute) -> Mapping[str, Object]:
     return {pod["metadata"]["name"]: pod for pod in pods if pod.get("status", {}).get("phase") not in _OVER}
 
 
-def _in_group(pods: Mapping[str, Object], group: Group) -> list[str]:
+def _in_group(pods: Mapping[str, Object], group: Group) -> dict[str, str]:
+    """The pods that are in the group, each with the mark of its template.
+
+    A pod in the node's network has the node's address, by which nobody can tell it from the baseline's own.
+    """
     hosts = {member.host for member in group.members}
-    return sorted(name for name, pod in pods.items() if pod.get("status", {}).get("podIP") in hosts)
+    return {
+        name: (pod["metadata"].get("annotations") or {}).get(TEMPLATE, "")
+        for name, pod in sorted(pods.items())
+        if pod.get("status", {}).get("podIP") in hosts and not pod["spec"].get("hostNetwork")
+    }
 
 
 async def _baseline_groups(api: KubeApi) -> Mapping[str, str]:

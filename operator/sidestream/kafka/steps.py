@@ -29,7 +29,7 @@ class Observed:
 
     `own` and `baseline` are committed offsets of the fork's and of the baseline's group. `taken` names the
     KafkaConsumer of each baseline group, `pods` the fork's pods that are not over, `strays` those of them that joined
-    the baseline's group.
+    the baseline's group, each with the mark of its template.
     """
 
     cluster_id: str
@@ -41,7 +41,7 @@ class Observed:
     latest: Offsets = field(default_factory=dict)
     taken: Mapping[str, str] = field(default_factory=dict)
     pods: tuple[str, ...] = ()
-    strays: tuple[str, ...] = ()
+    strays: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,8 @@ def _unready_fork(observed: Observed, item: Desired) -> tuple[Reason, str] | Non
 
 
 def _awaited_groups(item: Desired) -> str:
+    if item.is_barred:
+        return "its program takes its consumer group from the variable that the KafkaConsumer names"
     names = [handoff.name for handoff in item.handoffs if not handoff.is_ready_for_pods]
     return f"KafkaRoute {', '.join(names)} has its consumer group" if names else "an earlier hand-off has ended"
 

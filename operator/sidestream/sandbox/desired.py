@@ -17,7 +17,7 @@ from sidestream.api.names import fork_name
 from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
-from sidestream.sandbox.fork import fork_deployment, stopped, wanted_replicas
+from sidestream.sandbox.fork import fork_deployment, stopped, template_mark, wanted_replicas
 from sidestream.sandbox.handoffs import Handoff, handoffs_of, is_working
 from sidestream.sandbox.labels import Selection, selections_of
 from sidestream.sandbox.observed import Observed
@@ -34,8 +34,8 @@ class Desired:
 
     `fork` is the Deployment at full strength, None when `problem` says why there can be none. `revision` is the
     snapshot of the baseline that it is rendered from, None when it follows its baseline. `is_stopped`: no pod may run
-    yet or any more, as far as Kafka goes. `is_held`: the fork works off records that it gives back and stays exactly
-    as it is.
+    yet or any more, as far as Kafka goes; `is_barred`: because such pods joined a baseline's consumer group. `is_held`:
+    the fork works off records that it gives back and stays exactly as it is.
     """
 
     workload: Workload
@@ -45,6 +45,7 @@ class Desired:
     handoffs: tuple[Handoff, ...] = ()
     revision: Object | None = None
     is_stopped: bool = False
+    is_barred: bool = False
     is_held: bool = False
     problem: InvalidInputError | None = None
 
@@ -117,9 +118,12 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
         return replace(item, problem=problem)
     pod_labels = baseline["spec"]["template"]["metadata"].get("labels") or {}
     services = services_of(observed.all(SERVICES), pod_labels)
+    is_barred = template_mark(fork) in {route.status.barred for route in mine}
     return replace(
         item,
         fork=fork,
+        is_stopped=item.is_stopped or is_barred,
+        is_barred=is_barred,
         services=tuple(fork_service(service, sandbox, workload.deployment) for service in services),
         revision=revision,
     )

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sidestream.api.conditions import Reason
-from sidestream.api.labels import BASELINE_GENERATION
+from sidestream.api.labels import BASELINE_GENERATION, TEMPLATE
 from sidestream.api.names import fork_name
 from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.errors import InvalidInputError
+from sidestream.kube.apply import canonical_hash
 from sidestream.kube.port import DEPLOYMENTS, Object
 from sidestream.sandbox.containers import all_containers, container_name, with_overrides, with_variables
 from sidestream.sandbox.labels import Selection, escaped_labels
@@ -24,6 +25,8 @@ from sidestream.sandbox.patching import patched
 
 SANDBOX_VARIABLE: Final = "SIDESTREAM_SANDBOX"
 """Tells the SDK in a fork whose fork it is."""
+
+_HASH_LENGTH: Final = 16
 
 _NOT_CLONED: Final = ("argocd.argoproj.io/", "toolkit.fluxcd.io/", "kapp.k14s.io/", "objectset.rio.cattle.io/")
 """Marks by which GitOps tools know what they track: a clone that has them is pruned or taken over.
@@ -78,7 +81,7 @@ def fork_deployment(
     template = fork["spec"]["template"]["metadata"]
     labels = {**(template.get("labels") or {}), **made_labels(sandbox, workload.deployment)}
     labels = escaped_labels(labels, selections, sandbox.metadata.name)
-    fork = _with_template(fork, spec=pod_spec, metadata={**template, "labels": labels})
+    fork = _marked(_with_template(fork, spec=pod_spec, metadata={**template, "labels": labels}))
     return {**fork, "metadata": _metadata(fork, baseline, sandbox, workload)}
 
 
@@ -86,6 +89,11 @@ def wanted_replicas(fork: Object) -> int:
     """How many pods the fork should have; one when nothing is said, as Kubernetes defaults it."""
     replicas = fork["spec"].get("replicas")
     return 1 if replicas is None else int(replicas)
+
+
+def template_mark(fork: Object) -> str:
+    """What tells pods of the fork as it is from those of earlier versions of it."""
+    return str(fork["spec"]["template"]["metadata"]["annotations"][TEMPLATE])
 
 
 def stopped(fork: Object) -> Object:
@@ -156,6 +164,13 @@ def _with_group(pod_spec: Object, variable: GroupVariable) -> Object:
 def _with_template(fork: Object, **fields: Object) -> Object:
     spec = fork["spec"]
     return {**fork, "spec": {**spec, "template": {**spec["template"], **fields}}}
+
+
+def _marked(fork: Object) -> Object:
+    template = fork["spec"]["template"]
+    mark = canonical_hash(template)[:_HASH_LENGTH]
+    annotations = {**(template["metadata"].get("annotations") or {}), TEMPLATE: mark}
+    return _with_template(fork, metadata={**template["metadata"], "annotations": annotations})
 
 
 def _without(entries: Mapping[str, str], marks: Sequence[str]) -> dict[str, str]:

@@ -215,15 +215,38 @@ def test_members_are_looked_for_quickly_at_first(waited: float, look: float) -> 
     [
         pytest.param(observed(), "has no pod yet", id="no pod"),
         pytest.param(observed(pods=("p",)), "kubectl logs deployment/fulfilment-alice", id="a pod that does not join"),
-        pytest.param(
-            observed(pods=("p",), strays=("p",)), "Pod p joined the baseline's", id="a pod in the wrong group"
-        ),
     ],
 )
 def test_a_fork_that_has_not_joined_is_told_apart_by(sight: Observed, words: str) -> None:
     subject = route(phase("Active"), recorded())
-    step = planned(subject, observed(group=EMPTY, own=at(5, 7), pods=sight.pods, strays=sight.strays))
+    step = planned(subject, observed(group=EMPTY, own=at(5, 7), pods=sight.pods))
     assert words in step.ready.message
+
+
+STRAYED = observed(group=EMPTY, own=at(5, 7), pods=("p",), strays={"p": "mark-1"})
+
+
+@pytest.mark.parametrize("where", ["Preparing", "Active"])
+def test_pods_in_the_baselines_group_are_barred_in(where: str) -> None:
+    step = planned(route(phase(where), recorded()), STRAYED)
+    assert step.status.barred == "mark-1"
+    assert (step.ready.status, step.ready.reason) == ("False", "ForkInBaselineGroup")
+    assert "fulfilment instead of fulfilment.sbx.alice" in step.ready.message
+
+
+def test_what_is_barred_says_so_when_its_pods_are_gone_and_while_others_have_not_started() -> None:
+    subject = route(phase("Active"), recorded(), having("status.barred", "mark-1"))
+    stopped = planned(subject, observed(group=EMPTY, own=at(5, 7)))
+    assert (stopped.status.barred, stopped.ready.reason) == ("mark-1", "ForkInBaselineGroup")
+    assert stopped.ready == planned(subject, STRAYED).ready
+    started = planned(subject, observed(group=EMPTY, own=at(5, 7), pods=("q",)))
+    assert (started.status.barred, started.ready.reason) == ("mark-1", "WaitingForConsumers")
+
+
+def test_a_fork_that_joins_its_own_group_is_barred_no_longer() -> None:
+    subject = route(phase("Active"), recorded(), having("status.barred", "mark-1"))
+    step = planned(subject, observed(group=JOINED))
+    assert (step.status.barred, step.ready.status) == (None, "True")
 
 
 def test_a_ready_route_is_looked_at_again_now_and_then() -> None:

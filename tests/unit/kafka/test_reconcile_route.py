@@ -7,7 +7,7 @@ from sidestream.api.labels import FINALIZER, FORCE_CLEANUP, FORCE_CLEANUP_DISCAR
 from sidestream.kafka.translation import Cause
 from sidestream.kube.port import KAFKA_CLUSTERS, KAFKA_ROUTES, PODS
 from unit.kafka.scenes import GROUP, TOPIC
-from unit.kafka.world import POD, World
+from unit.kafka.world import MARK, POD, World
 
 QUICK = having("spec.pollInterval", "1s")
 
@@ -61,14 +61,29 @@ async def test_a_fork_that_leaves_is_no_longer_ready() -> None:
     assert outcome.requeue_after == pytest.approx(0.3)
 
 
-async def test_a_pod_in_the_baselines_group_is_named() -> None:
+async def test_a_fork_in_the_baselines_group_is_barred_and_told_once() -> None:
     world = World(QUICK)
     await world.until_phase("Active")
     world.start_fork(joins=False, host="10.0.0.7")
     world.kafka.join("fulfilment", "10.0.0.7")
     await world.reconcile()
-    assert POD in world.message
-    assert "instead of" in world.message
+    assert world.ready == ("False", "ForkInBaselineGroup")
+    assert world.route.status.barred == MARK
+    world.stop_fork()
+    await world.reconcile()
+    assert world.ready == ("False", "ForkInBaselineGroup")
+    assert world.told.count("ForkInBaselineGroup") == 1
+    world.start_fork()
+    await world.until(lambda: world.ready[0] == "True")
+    assert world.route.status.barred is None
+
+
+async def test_a_pod_with_the_nodes_address_is_not_taken_for_a_member() -> None:
+    world = World(QUICK)
+    await world.until_phase("Active")
+    world.start_fork(joins=False, host="10.0.0.5", host_network=True)
+    await world.reconcile()
+    assert world.ready == ("False", "WaitingForConsumers")
 
 
 @pytest.mark.parametrize("phase", ["Preparing", "Active"])

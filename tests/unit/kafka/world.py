@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from builders import FakeClock, Modifier, deployment, kafka_cluster, kafka_consumer, kafka_route, labelled, pod
+from builders import (
+    FakeClock,
+    Modifier,
+    annotated,
+    deployment,
+    kafka_cluster,
+    kafka_consumer,
+    kafka_route,
+    labelled,
+    pod,
+)
 from fakes.kube import FakeKubeApi
 from sidestream.api.kafka import KafkaRoute
-from sidestream.api.labels import BASELINE, SANDBOX
+from sidestream.api.labels import BASELINE, SANDBOX, TEMPLATE
 from sidestream.kafka.clusters import Connection, KafkaClusters
 from sidestream.kafka.config import ClientConfig
 from sidestream.kafka.reconcile_route import KafkaRouteReconciler
@@ -23,6 +33,8 @@ from unit.kafka.scenes import GROUP, TOPIC
 NAME = "fulfilment-orders-alice"
 KEY = ObjectKey("shop", NAME)
 POD = "fulfilment-alice-1"
+MARK = "mark-1"
+"""Which version of the fork's template the pod is of."""
 OPERATOR_NAMESPACE = "sidestream-system"
 
 
@@ -68,9 +80,9 @@ class World:
         obj["metadata"].setdefault("annotations", {})[key] = value
         self.api.seed(obj)
 
-    def start_fork(self, *, joins: bool = True, host: str = "10.0.0.9") -> None:
-        labels = {SANDBOX: "alice", BASELINE: "fulfilment"}
-        started = pod(POD, labelled(labels))
+    def start_fork(self, *, joins: bool = True, host: str = "10.0.0.9", host_network: bool = False) -> None:
+        started = pod(POD, labelled({SANDBOX: "alice", BASELINE: "fulfilment"}), annotated({TEMPLATE: MARK}))
+        started["spec"]["hostNetwork"] = host_network
         started["status"]["podIP"] = host
         self.api.seed(started)
         if joins:

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import annotated, deployment, generation, having, labelled, sandbox
-from sidestream.api.labels import BASELINE, BASELINE_GENERATION, MANAGED_BY, ROUTING_KEY
+from sidestream.api.labels import BASELINE, BASELINE_GENERATION, MANAGED_BY, ROUTING_KEY, TEMPLATE
 from sidestream.api.labels import SANDBOX as SANDBOX_LABEL
 from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
-from sidestream.sandbox.fork import GroupVariable, fork_deployment, stopped, wanted_replicas
+from sidestream.sandbox.fork import GroupVariable, fork_deployment, stopped, template_mark, wanted_replicas
 from sidestream.sandbox.labels import Selection, selections_of
 
 ALICE = Sandbox.from_json(sandbox())
@@ -43,7 +43,8 @@ def patch(value: Any, kind: str = "Merge") -> dict[str, Any]:
 
 def test_a_fork_is_its_baseline_under_another_name_with_our_labels() -> None:
     baseline = deployment("orders", generation(7))
-    assert fork(baseline, selections=selections_of([baseline], [])) == {
+    made = fork(baseline, selections=selections_of([baseline], []))
+    assert made == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
@@ -66,7 +67,10 @@ def test_a_fork_is_its_baseline_under_another_name_with_our_labels() -> None:
             "replicas": 1,
             "selector": {"matchLabels": {SANDBOX_LABEL: "alice", BASELINE: "orders"}},
             "template": {
-                "metadata": {"labels": {"app": "orders-alice", **OUR_LABELS}},
+                "metadata": {
+                    "labels": {"app": "orders-alice", **OUR_LABELS},
+                    "annotations": {TEMPLATE: template_mark(made)},
+                },
                 "spec": {
                     "containers": [
                         {
@@ -134,7 +138,7 @@ def test_what_belongs_to_the_baseline_alone_is_left_behind() -> None:
     assert made["metadata"]["annotations"] == {"owner": "sales", BASELINE_GENERATION: "1", **NO_GITOPS}
     assert "paused" not in made["spec"]
     assert made["spec"]["replicas"] == 1
-    assert made["spec"]["template"]["metadata"].keys() == {"labels"}
+    assert made["spec"]["template"]["metadata"].keys() == {"labels", "annotations"}
 
 
 def test_the_pods_keep_their_labels_and_annotations_but_for_gitops_tracking() -> None:
@@ -146,8 +150,9 @@ def test_the_pods_keep_their_labels_and_annotations_but_for_gitops_tracking() ->
         ),
         having("spec.template.metadata.labels", {"app": "orders", "app.kubernetes.io/instance": "shop", "tier": "web"}),
     )
-    metadata = fork(baseline)["spec"]["template"]["metadata"]
-    assert metadata["annotations"] == {"kubectl.kubernetes.io/restartedAt": "t"}
+    made = fork(baseline)
+    metadata = made["spec"]["template"]["metadata"]
+    assert metadata["annotations"] == {"kubectl.kubernetes.io/restartedAt": "t", TEMPLATE: template_mark(made)}
     assert metadata["labels"] == {"app": "orders", "app.kubernetes.io/instance": "shop", "tier": "web", **OUR_LABELS}
 
 
@@ -266,6 +271,20 @@ def test_lists_that_server_side_apply_refuses_are_made_unique() -> None:
         {"name": "A", "value": "2"},
         {"name": "SIDESTREAM_SANDBOX", "value": "alice"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        pytest.param({"containers": [{"image": "orders:pr-43"}]}, True, id="another image"),
+        pytest.param({"containers": [{"env": [{"name": "A", "value": "1"}]}]}, True, id="another variable"),
+        pytest.param({"patch": patch({"spec": {"template": {"spec": {"x": 1}}}})}, True, id="a patch of the pods"),
+        pytest.param({"replicas": 3}, False, id="more pods of the same kind"),
+        pytest.param({"patch": patch({"spec": {"minReadySeconds": 1}})}, False, id="a patch of the Deployment"),
+    ],
+)
+def test_pods_are_marked_by_what_they_run(change: dict[str, Any], *, is_another: bool) -> None:
+    assert (template_mark(fork(**change)) != template_mark(fork())) is is_another
 
 
 def test_a_stopped_fork_differs_in_replicas_only() -> None:

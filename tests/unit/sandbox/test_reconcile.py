@@ -16,6 +16,7 @@ from builders import (
 from sidestream.api.labels import BASELINE_SERVICE
 from sidestream.errors import KubeError, ObjectRejectedError, TransientError
 from sidestream.kube import port
+from sidestream.sandbox.fork import template_mark
 from unit.sandbox.cluster import Cluster
 from unit.sandbox.scenes_live import AS_SANDBOX, MADE, STATUS, key_of, replicas, shop, workloads
 
@@ -47,6 +48,24 @@ async def test_a_sandbox_becomes_ready_step_by_step() -> None:
         "Ready": "True/Ready",
     }
     assert cluster.events() == ["ForkCreated", "ForkCreated", "Ready"]
+
+
+async def test_a_fork_whose_pods_joined_the_baselines_group_is_stopped_until_they_change() -> None:
+    cluster = shop()
+    await cluster.settle()
+    (route,) = cluster.api.stored(port.KAFKA_ROUTES).values()
+    fork = cluster.api.live(port.DEPLOYMENTS, "fulfilment-alice")
+    assert fork is not None
+    cluster.api.seed({**route, "status": {**route["status"], "barred": template_mark(fork)}})
+    await cluster.reconcile()
+    assert replicas(cluster, "fulfilment-alice") == 0
+    assert replicas(cluster, "orders-alice") == 1
+    status, reason, message = cluster.condition("WorkloadsReady")
+    assert (status, reason) == ("False", "WaitingForKafka")
+    assert message.endswith("its program takes its consumer group from the variable that the KafkaConsumer names")
+    cluster.edit(workloads=workloads("orders", "fulfilment", containers=[{"image": "mended:1"}]))
+    await cluster.reconcile()
+    assert replicas(cluster, "fulfilment-alice") == 1
 
 
 async def test_the_status_tells_what_was_made_and_leaves_the_routes_to_their_owners() -> None:
