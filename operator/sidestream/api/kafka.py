@@ -181,6 +181,9 @@ class KafkaRouteStatus(Model):
     topics: tuple[TopicStatus, ...] = Field(default=(), json_schema_extra=list_map("name"))
     start: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
     until: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
+    refreshed_at: str | None = Field(
+        default=None, description="When the offsets of a group without members were last committed again, RFC 3339."
+    )
     barred: str | None = Field(
         default=None,
         description="Hash of the pod template whose pods joined the baseline's group: no pod of it may run.",

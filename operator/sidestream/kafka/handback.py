@@ -25,6 +25,7 @@ from sidestream.kafka.steps import (
     Observed,
     Release,
     Step,
+    group_name,
     in_phase_for,
     moved,
     pace,
@@ -89,7 +90,7 @@ def _undo(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     if observed.group.is_absent:
         return _released(route)
     if observed.group.has_members or not groups.agrees(observed.own, groups.from_status(route.status.start)):
-        told = f"Left consumer group {_name(route)} alone: somebody else made it before this route could"
+        told = f"Left consumer group {group_name(route)} alone: somebody else made it before this route could"
         return _released(route, (_left_behind(route, told),))
     return Step(moved(route, Phase.DELETING, now), _deleting(route), look_after=0)
 
@@ -98,7 +99,9 @@ def _drain(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     waited, interval = in_phase_for(route, now), poll_seconds(route)
     until = groups.from_status(route.status.until)
     if not observed.group.has_members:
-        return _drained(route, now, News("Normal", NewsReason.DRAINED, f"Consumer group {_name(route)} has no members"))
+        return _drained(
+            route, now, News("Normal", NewsReason.DRAINED, f"Consumer group {group_name(route)} has no members")
+        )
     if waited >= interval + DRAIN_SECONDS:
         told = f"Fork {route.spec.fork} did not work off its records of {tenants(route)} within a minute"
         return _drained(route, now, News("Warning", NewsReason.DRAIN_TIMED_OUT, told))
@@ -113,7 +116,7 @@ def _drain(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
 
 
 def _delete(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
-    name = _name(route)
+    name = group_name(route)
     if observed.group.is_absent:
         return _released(route, (News("Normal", NewsReason.GROUP_DELETED, f"Deleted consumer group {name}"),))
     if name in observed.taken:
@@ -130,7 +133,7 @@ def _delete(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
 
 def _await_empty(route: KafkaRoute, observed: Observed, now: datetime) -> Step | None:
     """Wait for the pods and for the members, who may outlive them until their session ends; None when all are gone."""
-    name, fork = _name(route), route.spec.fork
+    name, fork = group_name(route), route.spec.fork
     look = pace(in_phase_for(route, now))
     status = seen(route.status, observed.group)
     if observed.pods:
@@ -153,17 +156,13 @@ def _released(route: KafkaRoute, news: tuple[News, ...] = ()) -> Step:
 
 
 def _draining(route: KafkaRoute) -> Condition:
-    message = f"Fork {route.spec.fork} works off its records of {tenants(route)} in consumer group {_name(route)}"
+    message = f"Fork {route.spec.fork} works off its records of {tenants(route)} in consumer group {group_name(route)}"
     return ready("False", Reason.DRAINING, message)
 
 
 def _deleting(route: KafkaRoute) -> Condition:
-    return ready("False", Reason.DELETING, f"Consumer group {_name(route)} is being deleted")
+    return ready("False", Reason.DELETING, f"Consumer group {group_name(route)} is being deleted")
 
 
 def _left_behind(route: KafkaRoute, told: str) -> News:
     return News("Warning", NewsReason.GROUP_LEFT_BEHIND, f"{told} on KafkaCluster {route.spec.cluster}")
-
-
-def _name(route: KafkaRoute) -> str:
-    return route.status.group.name if route.status.group is not None else route.spec.fork_group

@@ -19,6 +19,9 @@ RECHECK_SECONDS: Final = 30.0
 REFUSED_SECONDS: Final = 5.0
 """How soon we look again for what only a user can mend outside of Kubernetes, such as a missing topic."""
 
+BUSY_SECONDS: Final = 2.0
+"""How soon we look again for members that ought not to be there."""
+
 _FASTEST: Final = 0.3
 _SLOWEST: Final = 5.0
 
@@ -153,3 +156,19 @@ def tenants(route: KafkaRoute) -> str:
     """The route's tenants for messages: `tenant alice`."""
     keys = sorted(route.spec.keys)
     return f"tenant {keys[0]}" if len(keys) == 1 else f"tenants {', '.join(keys)}"
+
+
+def group_name(route: KafkaRoute) -> str:
+    """The recorded group's name, else the one that it is going to have."""
+    return route.status.group.name if route.status.group is not None else route.spec.fork_group
+
+
+def preparing(route: KafkaRoute) -> Condition:
+    """The condition between the hand-over in the mapping and the moment when everybody has read it."""
+    message = f"Waiting until every consumer has read that consumer group {group_name(route)} takes {tenants(route)}"
+    return ready("False", Reason.RECONCILING, message)
+
+
+def last_ready(route: KafkaRoute) -> Condition:
+    """The condition as it stands, for steps in between that users need not see."""
+    return find_condition(route.status.conditions, ConditionType.READY) or preparing(route)
