@@ -46,6 +46,9 @@ class KafkaClusterStatus(Model):
     observed_generation: int = 0
     cluster_id: str | None = None
     brokers: int = 0
+    left_behind: Annotated[
+        tuple[str, ...], Field(max_length=50, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(default=(), description="Groups named like those of forks that no KafkaRoute knows; at most 50 of them.")
     conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=list_map("type"))
 
 

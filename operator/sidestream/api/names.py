@@ -16,6 +16,8 @@ GROUP_PLACEHOLDERS: Final = ("group", "namespace", "sandbox")
 
 _HASH_LENGTH: Final = 8
 
+_SANDBOX_NAME: Final = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?"
+
 
 def fork_name(base: str, sandbox: str) -> str:
     """`<base>-<sandbox>`; over 52 characters it is cut and ends in a hash of both parts.
@@ -28,6 +30,15 @@ def fork_name(base: str, sandbox: str) -> str:
         return plain
     digest = hashlib.sha256(f"{base}/{sandbox}".encode()).hexdigest()[:_HASH_LENGTH]
     return f"{plain[: MAX_NAME - _HASH_LENGTH - 1].rstrip('-.')}-{digest}"
+
+
+def fork_group_pattern(template: str, *, group: str, namespace: str) -> re.Pattern[str] | None:
+    """What the groups of all forks of one consumer are named like; None where a name would not tell whose it is."""
+    if "{group}" not in template or "{sandbox}" not in template:
+        return None
+    known = {"{group}": re.escape(group), "{namespace}": re.escape(namespace), "{sandbox}": _SANDBOX_NAME}
+    parts = re.split(r"({(?:group|namespace|sandbox)})", template)
+    return re.compile("".join(known.get(part, re.escape(part)) for part in parts))
 
 
 def fork_group(template: str, *, group: str, namespace: str, sandbox: str) -> str:

@@ -81,6 +81,11 @@ class WorkerAdmin:
         )
         return Group(name, GroupState(found["state"]), members)
 
+    async def group_names(self) -> frozenset[str]:
+        """See `KafkaAdmin.group_names`."""
+        deed = Deed("list consumer groups", "Describe on the cluster or on groups")
+        return frozenset(await self._caller.call("group_names", {}, deed))
+
     async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
         """See `KafkaAdmin.committed`."""
         if partitions is not None and not partitions:

@@ -39,3 +39,9 @@ GROUPS: Final = Counter(
     ["cluster", "effect"],
     registry=REGISTRY,
 )
+LEFT_BEHIND: Final = Gauge(
+    "sidestream_kafka_groups_left_behind",
+    "Consumer groups named like those of forks that no KafkaRoute knows.",
+    ["cluster"],
+    registry=REGISTRY,
+)

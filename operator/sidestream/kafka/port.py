@@ -113,6 +113,10 @@ class KafkaAdmin(Protocol):
         """The group, in state ABSENT when there is none."""
         ...
 
+    async def group_names(self) -> frozenset[str]:
+        """The names of all groups that the operator may describe."""
+        ...
+
     async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
         """What the group has committed on these partitions (None: on all); one without a commit is left out."""
         ...

@@ -1,13 +1,18 @@
-"""Reconciles a KafkaCluster: keeps its worker up to date and shows whether the cluster answers."""
+"""Reconciles a KafkaCluster: keeps its worker up to date, shows whether it answers and what was left behind on it."""
 
 from __future__ import annotations
 
 from typing import Final
 
+import structlog
+
 from sidestream.api.conditions import ConditionType, Reason, condition, merge_conditions
 from sidestream.api.kafka import KafkaCluster, KafkaClusterStatus
 from sidestream.api.times import format_time
+from sidestream.kafka import metrics
 from sidestream.kafka.clusters import KafkaClusters
+from sidestream.kafka.leftbehind import find_left_behind
+from sidestream.kafka.port import KafkaAdmin
 from sidestream.kafka.problems import KAFKA_PROBLEMS, KafkaProblem, Patience, problem
 from sidestream.kafka.statuses import is_news, write_status
 from sidestream.kube.events import EventRecorder
@@ -19,6 +24,13 @@ CHECK_SECONDS: Final = 30.0
 """How often a cluster that answers is asked, and its Secrets are read."""
 
 _BROKEN_SECONDS: Final = 2.0
+
+LOOK_SECONDS: Final = 300.0
+"""How often groups are looked for that were left behind: the one question whose answer grows with the cluster."""
+
+MOST_LISTED: Final = 50
+
+_log = structlog.get_logger(__name__)
 
 
 class KafkaClusterReconciler:
@@ -32,12 +44,14 @@ class KafkaClusterReconciler:
         self._clock = clock
         self._clusters = clusters
         self._patience = Patience(clock)
+        self._looked: dict[str, float] = {}
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         """Ask the cluster who it is and write what changed."""
         started = self._clock.monotonic()
         status = KafkaClusterStatus()
         error: KafkaProblem | None = None
+        admin: KafkaAdmin | None = None
         try:
             admin = await self._clusters.refresh(key.name)
             found = await admin.cluster()
@@ -52,9 +66,34 @@ class KafkaClusterReconciler:
         live = await self._api.get(KAFKA_CLUSTERS, "", key.name)
         if live is None:
             self._patience.over(key)
+            self._looked.pop(key.name, None)
             return Outcome()
+        if error is None and admin is not None:
+            status = status.model_copy(update={"left_behind": await self._left_behind(live, admin)})
         wrote = await self._write(live, status, error)
         return Outcome(CHECK_SECONDS if error is None else _BROKEN_SECONDS, wrote)
+
+    async def _left_behind(self, live: Object, admin: KafkaAdmin) -> tuple[str, ...]:
+        """What the status lists, looked up anew now and then; what is new on it is told."""
+        cluster = KafkaCluster.from_json(live)
+        before, name, now = cluster.status.left_behind, cluster.metadata.name, self._clock.monotonic()
+        if now - self._looked.get(name, float("-inf")) < LOOK_SECONDS:
+            return before
+        try:
+            found = await find_left_behind(self._api, admin, cluster)
+        except KAFKA_PROBLEMS as error:
+            _log.info("cannot look for groups that were left behind", cluster=name, error=str(error))
+            return before
+        self._looked[name] = now
+        metrics.LEFT_BEHIND.labels(name).set(len(found))
+        listed = found[:MOST_LISTED]
+        if news := sorted(set(listed) - set(before)):
+            text = (
+                f"Named like groups of forks, but no KafkaRoute knows them: {', '.join(news)}; delete them if nobody "
+                "uses them"
+            )
+            await self._events.record(KAFKA_CLUSTERS, live, "Warning", "GroupsLeftBehind", text)
+        return listed
 
     async def _write(self, live: Object, status: KafkaClusterStatus, error: KafkaProblem | None) -> bool:
         cluster = KafkaCluster.from_json(live)

@@ -85,6 +85,7 @@ class Verbs:
             "cluster": self._cluster,
             "topics": self._topics,
             "group": self._group,
+            "group_names": self._group_names,
             "committed": self._committed,
             "ends": self._ends,
             "place": self._place,
@@ -147,6 +148,13 @@ class Verbs:
             for item in found.members
         ]
         return {"state": str(_state(found.state)), "members": members}
+
+    def _group_names(self, *, deadline: Deadline) -> Any:
+        found = _wait(self._admin.list_consumer_groups(request_timeout=deadline.left()), deadline)
+        # a broker that did not answer leaves its groups out: half a list says nothing about what is not on it
+        if found.errors:
+            raise found.errors[0]
+        return sorted(item.group_id for item in found.valid)
 
     def _describe(self, group: str, deadline: Deadline) -> Any:
         futures = self._admin.describe_consumer_groups([group], request_timeout=deadline.left())

@@ -135,6 +135,15 @@ class AdminContract:
             await arena.admin.delete_group(group)
             assert (await arena.admin.group(group)).is_absent
 
+    async def test_a_group_is_listed_as_long_as_it_exists(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(), arena.name("group")
+            assert group not in await arena.admin.group_names()
+            await arena.admin.place(group, at(0, topic=topic))
+            assert group in await arena.admin.group_names()
+            await arena.admin.delete_group(group)
+            assert group not in await arena.admin.group_names()
+
     async def test_a_deleted_group_has_no_offsets_left(self, make_arena: MakeArena) -> None:
         async with make_arena() as arena:
             topic, group = await arena.topic(), arena.name("group")

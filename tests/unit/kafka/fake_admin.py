@@ -133,6 +133,10 @@ class FakeKafkaAdmin:
             return Group(name, GroupState.ABSENT)
         return Group(name, found.state if found.members else GroupState.EMPTY, tuple(found.members.values()))
 
+    async def group_names(self) -> frozenset[str]:
+        self._check(Deed("list consumer groups", "Describe on the cluster or on groups"))
+        return frozenset(self.kafka.groups)
+
     async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
         self._check(Deed(f"read the offsets of consumer group {group}", f"Describe on group {group}", group))
         offsets = self.kafka.groups[group].offsets if group in self.kafka.groups else {}

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from builders import FakeClock, having, kafka_cluster
+from builders import FakeClock, having, kafka_cluster, kafka_consumer, kafka_route
 from fakes.kube import FakeKubeApi
 from sidestream.kafka.clusters import Connection, KafkaClusters
 from sidestream.kafka.config import ClientConfig
-from sidestream.kafka.reconcile_cluster import KafkaClusterReconciler
+from sidestream.kafka.reconcile_cluster import LOOK_SECONDS, KafkaClusterReconciler
 from sidestream.kafka.translation import Cause, Endpoint
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import EVENTS, KAFKA_CLUSTERS
@@ -129,3 +129,42 @@ async def test_a_cluster_that_is_gone_ends_its_connection() -> None:
     scene.api.remove(KAFKA_CLUSTERS, "main")
     assert await scene.reconcile() == Outcome()
     assert [connection.is_closed for connection in scene.connections] == [True]
+
+
+def with_leftovers() -> Scene:
+    """The groups of a baseline, of a fork that is known, and of one that nobody knows."""
+    scene = Scene()
+    scene.api.seed(kafka_consumer())
+    scene.api.seed(kafka_route())
+    for group in ("fulfilment", "fulfilment.sbx.alice", "fulfilment.sbx.bob"):
+        scene.kafka.join(group)
+    return scene
+
+
+async def test_a_group_that_no_route_knows_is_listed_and_told_once() -> None:
+    scene = with_leftovers()
+    await scene.reconcile()
+    assert scene.status["leftBehind"] == ["fulfilment.sbx.bob"]
+    scene.clock.move(LOOK_SECONDS)
+    await scene.reconcile()
+    assert scene.told == ["GroupsLeftBehind"]
+    assert scene.connections[0].effects == [], "nothing is deleted that was not proven to be ours"
+
+
+async def test_groups_are_listed_now_and_then_and_forgotten_when_they_are_gone() -> None:
+    scene = with_leftovers()
+    await scene.reconcile()
+    del scene.kafka.groups["fulfilment.sbx.bob"]
+    await scene.reconcile()
+    assert scene.status["leftBehind"] == ["fulfilment.sbx.bob"]
+    scene.clock.move(LOOK_SECONDS)
+    await scene.reconcile()
+    assert "leftBehind" not in scene.status or scene.status["leftBehind"] == []
+
+
+async def test_a_status_lists_no_more_groups_than_fit() -> None:
+    scene = with_leftovers()
+    for number in range(60):
+        scene.kafka.join(f"fulfilment.sbx.old-{number}")
+    await scene.reconcile()
+    assert len(scene.status["leftBehind"]) == 50
