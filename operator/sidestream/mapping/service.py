@@ -17,8 +17,8 @@ from sidestream.api.base import Model
 from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
 from sidestream.mapping.answers import ConsumerAnswer, Header, Problem, TenantAnswer, TenantsAnswer
+from sidestream.mapping.directory import Directory, Workload
 from sidestream.mapping.metrics import REQUESTS
-from sidestream.mapping.snapshot import Snapshot
 from sidestream.mapping.store import MappingStore
 from sidestream.runtime.clock import SystemClock
 from sidestream.runtime.metrics import REGISTRY
@@ -37,7 +37,7 @@ class Source(Protocol):
     """Where answers come from."""
 
     @property
-    def snapshot(self) -> Snapshot | None:
+    def directory(self) -> Directory | None:
         """All answers as of now; None while there are none yet."""
         ...
 
@@ -100,10 +100,10 @@ def _add_consumers(app: FastAPI, source: Source) -> None:
         namespace: str, deployment: str, if_none_match: Annotated[str, RequestHeader()] = ""
     ) -> Response:
         """The mapping of one baseline Deployment and all its forks."""
-        snapshot = source.snapshot
-        if snapshot is None:
+        directory = source.directory
+        if directory is None:
             return _not_ready("consumer", source)
-        answer = snapshot.consumer(namespace, deployment)
+        answer = directory.consumer(Workload(namespace, deployment))
         if answer is None:
             message = (
                 f"No KafkaConsumer in namespace {namespace} names Deployment {deployment}: write one, or correct "
@@ -120,10 +120,10 @@ def _add_tenants(app: FastAPI, source: Source) -> None:
     @app.get("/v1/tenants", responses={200: {"model": TenantsAnswer}, **_NOT_READY}, response_class=Response)
     async def tenants(after: str = "", limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = DEFAULT_PAGE) -> Response:
         """All tenants, a page at a time."""
-        snapshot = source.snapshot
-        if snapshot is None:
+        directory = source.directory
+        if directory is None:
             return _not_ready("tenants", source)
-        return _counted("tenants", _json(snapshot.tenants(after=after, limit=limit)))
+        return _counted("tenants", _json(directory.tenants(after=after, limit=limit)))
 
     responses: dict[int | str, dict[str, Any]] = {
         200: {"model": TenantAnswer},
@@ -134,10 +134,10 @@ def _add_tenants(app: FastAPI, source: Source) -> None:
     @app.get("/v1/tenants/{key}", responses=responses, response_class=Response)
     async def tenant(key: str) -> Response:
         """Which fork serves which workload for one tenant."""
-        snapshot = source.snapshot
-        if snapshot is None:
+        directory = source.directory
+        if directory is None:
             return _not_ready("tenant", source)
-        answer = snapshot.tenant(key)
+        answer = directory.tenant(key)
         if answer is None:
             message = f"No Sandbox answers to routing key {key}: this tenant's requests and records are the baseline's."
             return _problem("tenant", HTTPStatus.NOT_FOUND, Problem(reason="UnknownTenant", message=message))

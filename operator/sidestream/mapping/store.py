@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from sidestream.api.sandbox import Sandbox
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
 from sidestream.kube.reflector import Change, Reflector, WatchableApi
 from sidestream.mapping.answers import Header
-from sidestream.mapping.snapshot import Snapshot
+from sidestream.mapping.directory import Directory, Workload
 from sidestream.runtime.clock import Clock
 from sidestream.runtime.reconcile import ObjectKey
 
@@ -28,76 +27,75 @@ M = TypeVar("M", bound=Model)
 _log = structlog.get_logger(__name__)
 
 
-@dataclass
-class _Copy(Generic[M]):
-    """The parsed objects of one kind, each parsed once when it changes."""
-
-    reflector: Reflector
-    parsed: dict[ObjectKey, M]
+def _nobody_listens(_: Workload) -> None:
+    """Where changes go that nobody waits for."""
 
 
 class MappingStore:
-    """Keeps its copy while `run` runs; `snapshot` is made anew only after a change."""
+    """Keeps its copy while `run` runs; each object is parsed once when it changes."""
 
     def __init__(self, api: WatchableApi, clock: Clock, *, header: Header) -> None:
         self._api = api
         self._clock = clock
-        self._header = header
-        self._snapshot: Snapshot | None = None
-        self._consumers = self._copy(KAFKA_CONSUMERS, KafkaConsumer.from_json)
-        self._routes = self._copy(KAFKA_ROUTES, KafkaRoute.from_json)
-        self._sandboxes = self._copy(SANDBOXES, Sandbox.from_json)
+        self._directory = Directory(header)
+        self._on_change: Callable[[Workload], None] = _nobody_listens
+        self._reflectors = (
+            self._reflector(KAFKA_CONSUMERS, KafkaConsumer.from_json, self._directory.put_consumer),
+            self._reflector(KAFKA_ROUTES, KafkaRoute.from_json, self._directory.put_route),
+            self._reflector(SANDBOXES, Sandbox.from_json, self._directory.put_sandbox),
+        )
 
     @property
-    def snapshot(self) -> Snapshot | None:
+    def directory(self) -> Directory | None:
         """All answers as of now; None before every kind was listed for the first time."""
-        if not all(copy.reflector.synced.is_set() for copy in self._copies):
-            return None
-        if self._snapshot is None:
-            self._snapshot = Snapshot(
-                consumers=self._consumers.parsed.values(),
-                routes=self._routes.parsed.values(),
-                sandboxes=self._sandboxes.parsed.values(),
-                header=self._header,
-            )
-        return self._snapshot
+        return self._directory if all(reflector.synced.is_set() for reflector in self._reflectors) else None
+
+    def etag(self, workload: Workload) -> str | None:
+        """The ETag of a workload's answer as of now; None when there is no answer."""
+        encoded = self._directory.consumer(workload)
+        return None if encoded is None else encoded.etag
 
     def why_not_ready(self) -> str | None:
         """A sentence on what is missing, None when answers are complete and fresh."""
-        for copy in self._copies:
-            plural = copy.reflector.resource.plural
-            if not copy.reflector.synced.is_set():
+        for reflector in self._reflectors:
+            plural = reflector.resource.plural
+            if not reflector.synced.is_set():
                 return f"{plural} have not been listed yet"
-            if copy.reflector.last_event_age > STALE_SECONDS:
+            if reflector.last_event_age > STALE_SECONDS:
                 return f"the watch of {plural} has been silent for more than {STALE_SECONDS:.0f} s"
         return None
 
-    async def run(self) -> None:
-        """Watch for ever."""
+    async def run(self, on_change: Callable[[Workload], None] = _nobody_listens) -> None:
+        """Watch for ever; `on_change` gets each workload whose answer may have changed, and must not block or raise."""
+        self._on_change = on_change
         async with asyncio.TaskGroup() as group:
-            for copy in self._copies:
-                group.create_task(copy.reflector.run(), name=f"watch {copy.reflector.resource.plural}")
+            for reflector in self._reflectors:
+                group.create_task(reflector.run(), name=f"watch {reflector.resource.plural}")
 
-    @property
-    def _copies(self) -> tuple[_Copy[Any], ...]:
-        return (self._consumers, self._routes, self._sandboxes)
-
-    def _copy(self, resource: Resource, parse: Callable[[Object], M]) -> _Copy[M]:
-        parsed: dict[ObjectKey, M] = {}
-
+    def _reflector(
+        self,
+        resource: Resource,
+        parse: Callable[[Object], M],
+        put: Callable[[ObjectKey, M | None], set[Workload]],
+    ) -> Reflector:
         def take(change: Change) -> None:
-            self._snapshot = None
-            parsed.pop(change.key, None)
-            if change.type == "DELETED":
-                return
-            try:
-                parsed[change.key] = parse(change.object)
-            except ValidationError as error:
-                _log.error(
-                    "object cannot be read and is left out of the mapping",
-                    kind=resource.kind,
-                    object=str(change.key),
-                    error=str(error),
-                )
+            for workload in put(change.key, _parsed(change, parse)):
+                self._on_change(workload)
 
-        return _Copy(Reflector(self._api, resource, self._clock, on_change=take), parsed)
+        return Reflector(self._api, resource, self._clock, on_change=take)
+
+
+def _parsed(change: Change, parse: Callable[[Object], M]) -> M | None:
+    """The object as it is now, None when it is gone or cannot be read."""
+    if change.type == "DELETED":
+        return None
+    try:
+        return parse(change.object)
+    except ValidationError as error:
+        _log.error(
+            "object cannot be read and is left out of the mapping",
+            kind=change.object["kind"],
+            object=str(change.key),
+            error=str(error),
+        )
+        return None

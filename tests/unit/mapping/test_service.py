@@ -12,9 +12,10 @@ from sidestream.api.kafka import KafkaConsumer, KafkaRoute
 from sidestream.api.sandbox import Sandbox
 from sidestream.config import HeaderSettings
 from sidestream.mapping.answers import Header
+from sidestream.mapping.directory import Directory
 from sidestream.mapping.service import create_app
-from sidestream.mapping.snapshot import Snapshot
 from sidestream.runtime.metrics import REGISTRY
+from sidestream.runtime.reconcile import ObjectKey
 from sidestream_sdk import Identity, MappingClient
 from sidestream_sdk.mapping import Answer
 from sidestream_sdk.ownership import Mapping
@@ -22,7 +23,7 @@ from sidestream_sdk.ownership import Mapping
 
 @dataclass
 class FakeSource:
-    snapshot: Snapshot | None
+    directory: Directory | None
     fault: str | None = None
 
     def why_not_ready(self) -> str | None:
@@ -30,14 +31,13 @@ class FakeSource:
 
 
 def full() -> FakeSource:
-    return FakeSource(
-        Snapshot(
-            consumers=[KafkaConsumer.from_json(kafka_consumer())],
-            routes=[KafkaRoute.from_json(kafka_route("alice", in_phase("Active")))],
-            sandboxes=[Sandbox.from_json(sandbox("alice")), Sandbox.from_json(sandbox("bob"))],
-            header=Header.of(HeaderSettings()),
-        )
-    )
+    directory = Directory(Header.of(HeaderSettings()))
+    directory.put_consumer(ObjectKey("shop", "fulfilment-orders"), KafkaConsumer.from_json(kafka_consumer()))
+    route = KafkaRoute.from_json(kafka_route("alice", in_phase("Active")))
+    directory.put_route(ObjectKey("shop", "alice"), route)
+    for name in ("alice", "bob"):
+        directory.put_sandbox(ObjectKey("shop", name), Sandbox.from_json(sandbox(name)))
+    return FakeSource(directory)
 
 
 async def get(source: FakeSource, path: str, **headers: str) -> httpx.Response:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,8 +11,10 @@ from sidestream.config import HeaderSettings
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
 from sidestream.kube.reflector import WatchEvent
 from sidestream.mapping.answers import Header
+from sidestream.mapping.directory import Workload
 from sidestream.mapping.store import STALE_SECONDS, MappingStore
 
+FULFILMENT = Workload("shop", "fulfilment")
 KINDS = (KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES)
 
 
@@ -49,9 +51,11 @@ class Source:
 
 
 @asynccontextmanager
-async def storing(source: Source, clock: FakeClock) -> AsyncIterator[MappingStore]:
+async def storing(
+    source: Source, clock: FakeClock, on_change: Callable[[Workload], None] | None = None
+) -> AsyncIterator[MappingStore]:
     store = MappingStore(source, clock, header=Header.of(HeaderSettings()))
-    running = asyncio.create_task(store.run())
+    running = asyncio.create_task(store.run(on_change) if on_change else store.run())
     await settle()
     try:
         yield store
@@ -63,9 +67,9 @@ async def storing(source: Source, clock: FakeClock) -> AsyncIterator[MappingStor
 
 def phase_in(store: MappingStore) -> str | None:
     """The phase of the only change of the only topic; None without one."""
-    taken = store.snapshot
+    taken = store.directory
     assert taken is not None
-    encoded = taken.consumer("shop", "fulfilment")
+    encoded = taken.consumer(FULFILMENT)
     assert encoded is not None
     _, found, rest = encoded.body.decode().partition('"phase":"')
     return rest.partition('"')[0] if found else None
@@ -79,7 +83,7 @@ async def test_there_is_no_answer_before_every_kind_was_listed() -> None:
     source = Source(kafka_consumer(), at(1, "Active"))
     async with storing(source, FakeClock()) as store:
         await source.let(KAFKA_CONSUMERS, KAFKA_ROUTES)
-        assert store.snapshot is None
+        assert store.directory is None
         assert store.why_not_ready() == "sandboxes have not been listed yet"
 
         await source.let(SANDBOXES)
@@ -87,20 +91,24 @@ async def test_there_is_no_answer_before_every_kind_was_listed() -> None:
         assert store.why_not_ready() is None
 
 
-async def test_a_change_makes_a_new_snapshot_and_nothing_else_does() -> None:
+async def test_a_change_is_told_with_its_workload_and_nothing_else_is() -> None:
     source = Source(kafka_consumer(), at(1, "Preparing"))
-    async with storing(source, FakeClock()) as store:
+    changed: list[Workload] = []
+    async with storing(source, FakeClock(), changed.append) as store:
         await source.let(*KINDS)
-        before = store.snapshot
+        before = store.etag(FULFILMENT)
         assert phase_in(store) == "Preparing"
-        bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}})
-        await source.send(KAFKA_ROUTES, bookmark)
-        assert store.snapshot is before
+        changed.clear()
+        await source.send(KAFKA_ROUTES, WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}}))
+        await source.send(SANDBOXES, WatchEvent("ADDED", sandbox()))
+        assert (changed, store.etag(FULFILMENT)) == ([], before)
 
         await source.send(KAFKA_ROUTES, WatchEvent("MODIFIED", at(2, "Active")))
-        assert phase_in(store) == "Active"
+        assert (changed, phase_in(store)) == ([FULFILMENT], "Active")
+        assert store.etag(FULFILMENT) != before
         await source.send(KAFKA_ROUTES, WatchEvent("DELETED", at(3, "Active")))
-        assert phase_in(store) is None
+        assert (changed, phase_in(store)) == ([FULFILMENT, FULFILMENT], None)
+        assert store.etag(Workload("shop", "orders")) is None
 
 
 async def test_an_object_that_cannot_be_read_is_left_out_until_it_can() -> None:
@@ -129,7 +137,7 @@ async def test_a_silent_watch_is_not_trusted_but_still_answers(silent: Resource)
             if resource != silent:
                 await source.send(resource, WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}}))
         assert store.why_not_ready() == f"the watch of {silent.plural} has been silent for more than 120 s"
-        assert store.snapshot is not None
+        assert store.directory is not None
 
         await source.send(silent, WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}}))
         assert store.why_not_ready() is None

@@ -1,14 +1,14 @@
-"""From the custom resources of one moment to every answer of the mapping service. Pure.
+"""From the custom resources, as they are now, to every answer of the mapping service. No I/O.
 
-An answer is made when it is first asked for and kept as bytes, so a request costs no more than a lookup. The bytes
-depend on the objects only: all replicas give the same ETag for the same state.
+An answer is made when it is first asked for and kept as bytes until one of its own objects changes, so neither a
+request nor a change costs more than what it is about. The bytes depend on the objects only: all replicas give the same
+ETag for the same state.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -31,12 +31,23 @@ from sidestream.mapping.answers import (
     TenantWorkload,
     TopicAnswer,
 )
+from sidestream.mapping.index import Index
+from sidestream.runtime.reconcile import ObjectKey
 
 SHORTEST_POLL_SECONDS: Final = 0.1
 LONGEST_POLL_SECONDS: Final = 3600.0
 
-_Workload = tuple[str, str]
-"""Namespace and Deployment."""
+
+@dataclass(frozen=True, order=True)
+class Workload:
+    """A baseline Deployment."""
+
+    namespace: str
+    deployment: str
+
+    def __str__(self) -> str:
+        """`namespace/deployment`."""
+        return f"{self.namespace}/{self.deployment}"
 
 
 @dataclass(frozen=True)
@@ -47,67 +58,79 @@ class Encoded:
     etag: str
 
 
-class Snapshot:
-    """All answers for one state of the objects."""
+class Directory:
+    """All answers for the objects that were put in; each `put_` returns the workloads whose answer may have changed."""
 
-    def __init__(
-        self,
-        *,
-        consumers: Iterable[KafkaConsumer] = (),
-        routes: Iterable[KafkaRoute] = (),
-        sandboxes: Iterable[Sandbox] = (),
-        header: Header,
-    ) -> None:
+    def __init__(self, header: Header) -> None:
         self._header = header
-        self._consumers: dict[_Workload, list[KafkaConsumer]] = defaultdict(list)
-        for consumer in sorted(consumers, key=lambda item: (item.metadata.creation_timestamp, item.metadata.name)):
-            self._consumers[consumer.metadata.namespace, consumer.spec.deployment].append(consumer)
-        self._routes: dict[_Workload, list[KafkaRoute]] = defaultdict(list)
-        self._routes_of_sandbox: dict[tuple[str, str], list[KafkaRoute]] = defaultdict(list)
-        for route in sorted(routes, key=lambda item: item.metadata.name):
-            self._routes[route.metadata.namespace, route.spec.deployment].append(route)
-            self._routes_of_sandbox[route.metadata.namespace, route.spec.sandbox].append(route)
-        self._tenants: dict[str, list[Sandbox]] = defaultdict(list)
-        for sandbox in sorted(sandboxes, key=lambda item: item.metadata.key):
-            self._tenants[sandbox.routing_key].append(sandbox)
-        self._keys = sorted(self._tenants)
-        self._encoded: dict[_Workload, Encoded] = {}
+        self._consumers: Index[KafkaConsumer, Workload] = Index(
+            lambda item: Workload(item.metadata.namespace, item.spec.deployment)
+        )
+        self._routes: Index[KafkaRoute, Workload] = Index(
+            lambda item: Workload(item.metadata.namespace, item.spec.deployment)
+        )
+        self._routes_of_sandbox: Index[KafkaRoute, ObjectKey] = Index(
+            lambda item: ObjectKey(item.metadata.namespace, item.spec.sandbox)
+        )
+        self._tenants: Index[Sandbox, str] = Index(lambda item: item.routing_key)
+        self._encoded: dict[Workload, Encoded] = {}
 
-    def consumer(self, namespace: str, deployment: str) -> Encoded | None:
+    def put_consumer(self, key: ObjectKey, consumer: KafkaConsumer | None) -> set[Workload]:
+        """A KafkaConsumer as it is now, None when it is gone."""
+        return self._outdated(self._consumers.put(key, consumer))
+
+    def put_route(self, key: ObjectKey, route: KafkaRoute | None) -> set[Workload]:
+        """A KafkaRoute as it is now, None when it is gone."""
+        self._routes_of_sandbox.put(key, route)
+        return self._outdated(self._routes.put(key, route))
+
+    def put_sandbox(self, key: ObjectKey, sandbox: Sandbox | None) -> set[Workload]:
+        """A Sandbox as it is now, None when it is gone; consumers do not depend on it."""
+        self._tenants.put(key, sandbox)
+        return set()
+
+    def consumer(self, workload: Workload) -> Encoded | None:
         """The mapping of one workload, or None when no KafkaConsumer names it and no KafkaRoute is left of one."""
-        workload = (namespace, deployment)
-        # .get, because looking up in a defaultdict would keep every name that anybody ever asked for
-        consumers, routes = self._consumers.get(workload, []), self._routes.get(workload, [])
-        if not consumers and not routes:
-            return None
         encoded = self._encoded.get(workload)
         if encoded is None:
+            consumers, routes = self._consumers.find(workload), self._routes.find(workload)
+            if not consumers and not routes:
+                return None
             encoded = self._encoded[workload] = _encode(_consumer_answer(workload, consumers, routes, self._header))
         return encoded
 
     def tenant(self, key: str) -> TenantAnswer | None:
         """Who serves one tenant, or None when no Sandbox answers to the key."""
-        sandboxes = self._tenants.get(key)
-        if sandboxes is None:
+        sandboxes = self._sandboxes(key)
+        if not sandboxes:
             return None
         return TenantAnswer(key=key, sandboxes=tuple(self._tenant_sandbox(sandbox) for sandbox in sandboxes))
 
     def tenants(self, *, after: str = "", limit: int) -> TenantsAnswer:
         """A page of at most `limit` tenants whose keys come after `after`."""
-        begin = bisect_right(self._keys, after)
-        page = self._keys[begin : begin + limit]
+        keys = sorted(self._tenants.groups)
+        begin = bisect_right(keys, after)
+        page = keys[begin : begin + limit]
         return TenantsAnswer(
             tenants=tuple(
-                TenantSummary(key=key, sandboxes=tuple(sandbox.metadata.key for sandbox in self._tenants[key]))
+                TenantSummary(key=key, sandboxes=tuple(sandbox.metadata.key for sandbox in self._sandboxes(key)))
                 for key in page
             ),
-            next=page[-1] if begin + limit < len(self._keys) else None,
+            next=page[-1] if begin + limit < len(keys) else None,
         )
+
+    def _outdated(self, workloads: set[Workload]) -> set[Workload]:
+        for workload in workloads:
+            self._encoded.pop(workload, None)
+        return workloads
+
+    def _sandboxes(self, key: str) -> list[Sandbox]:
+        return sorted(self._tenants.find(key), key=lambda item: item.metadata.key)
 
     def _tenant_sandbox(self, sandbox: Sandbox) -> TenantSandbox:
         metadata, status = sandbox.metadata, sandbox.status
         ready = find_condition(status.conditions, ConditionType.READY)
-        routes = self._routes_of_sandbox.get((metadata.namespace, metadata.name), [])
+        routes = self._routes_of_sandbox.find(ObjectKey(metadata.namespace, metadata.name))
         return TenantSandbox(
             namespace=metadata.namespace,
             name=metadata.name,
@@ -124,34 +147,38 @@ class Snapshot:
                     group=route.spec.fork_group,
                     phase=route.status.phase,
                 )
-                for route in routes
+                for route in _by_name(routes)
             ),
         )
 
 
 def _consumer_answer(
-    workload: _Workload, consumers: list[KafkaConsumer], routes: list[KafkaRoute], header: Header
+    workload: Workload, consumers: Collection[KafkaConsumer], routes: Collection[KafkaRoute], header: Header
 ) -> ConsumerAnswer:
     """A KafkaRoute counts even when its KafkaConsumer is gone: its fork goes on, so the baseline must still skip.
 
     Where several KafkaConsumers of a Deployment name one topic, the oldest's group is shown with the changes of all.
     """
     groups: dict[str, str] = {}
-    for consumer in consumers:
+    for consumer in sorted(consumers, key=lambda item: (item.metadata.creation_timestamp, item.metadata.name)):
         for topic in consumer.spec.topics:
             groups.setdefault(topic, consumer.spec.group)
     changes: dict[str, list[ChangeAnswer]] = {topic: [] for topic in groups}
-    for route in routes:
+    for route in _by_name(routes):
         for topic in route.spec.topics:
             groups.setdefault(topic, route.spec.baseline_group)
             changes.setdefault(topic, []).append(_change_answer(route))
     intervals = [item.spec.poll_interval for item in consumers] + [item.spec.poll_interval for item in routes]
     return ConsumerAnswer(
-        consumer="/".join(workload),
+        consumer=str(workload),
         header=header,
         poll_interval_seconds=min(_poll_seconds(interval) for interval in intervals),
         topics={topic: TopicAnswer(group=groups[topic], changes=tuple(changes[topic])) for topic in sorted(groups)},
     )
+
+
+def _by_name(routes: Collection[KafkaRoute]) -> list[KafkaRoute]:
+    return sorted(routes, key=lambda item: item.metadata.name)
 
 
 def _change_answer(route: KafkaRoute) -> ChangeAnswer:

@@ -24,23 +24,40 @@ from sidestream.api.sandbox import Sandbox
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.kube.port import Object
 from sidestream.mapping.answers import Header
-from sidestream.mapping.snapshot import Snapshot
+from sidestream.mapping.directory import Directory, Workload
+from sidestream.runtime.reconcile import ObjectKey
 from sidestream_sdk.ownership import FORK_ONLY, FORK_TAKES, Mapping, takes
 
 HEADER = Header.of(HeaderSettings())
 
 
-def snapshot(*objects: Object, header: Header = HEADER) -> Snapshot:
-    return Snapshot(
-        consumers=[KafkaConsumer.from_json(item) for item in objects if item["kind"] == "KafkaConsumer"],
-        routes=[KafkaRoute.from_json(item) for item in objects if item["kind"] == "KafkaRoute"],
-        sandboxes=[Sandbox.from_json(item) for item in objects if item["kind"] == "Sandbox"],
-        header=header,
-    )
+FULFILMENT = Workload("shop", "fulfilment")
 
 
-def answer(taken: Snapshot, deployment: str = "fulfilment") -> Any:
-    encoded = taken.consumer("shop", deployment)
+def put(directory: Directory, obj: Object, *, gone: bool = False) -> set[Workload]:
+    key = ObjectKey(obj["metadata"]["namespace"], obj["metadata"]["name"])
+    match obj["kind"]:
+        case "KafkaConsumer":
+            return directory.put_consumer(key, None if gone else KafkaConsumer.from_json(obj))
+        case "KafkaRoute":
+            return directory.put_route(key, None if gone else KafkaRoute.from_json(obj))
+        case _:
+            return directory.put_sandbox(key, None if gone else Sandbox.from_json(obj))
+
+
+def remove(directory: Directory, obj: Object) -> set[Workload]:
+    return put(directory, obj, gone=True)
+
+
+def holding(*objects: Object, header: Header = HEADER) -> Directory:
+    directory = Directory(header)
+    for obj in objects:
+        put(directory, obj)
+    return directory
+
+
+def answer(taken: Directory, deployment: str = "fulfilment") -> Any:
+    encoded = taken.consumer(Workload("shop", deployment))
     assert encoded is not None
     return json.loads(encoded.body)
 
@@ -52,7 +69,7 @@ def route_of(tenant: str, phase: str = "Active", **spec: Any) -> Object:
 
 
 def test_a_consumer_that_nobody_forked_has_no_changes() -> None:
-    assert answer(snapshot(kafka_consumer())) == {
+    assert answer(holding(kafka_consumer())) == {
         "consumer": "shop/fulfilment",
         "header": {"mode": "baggage", "baggageKey": "tenant", "name": "x-tenant-id"},
         "pollIntervalSeconds": 5.0,
@@ -61,7 +78,7 @@ def test_a_consumer_that_nobody_forked_has_no_changes() -> None:
 
 
 def test_each_kafka_route_is_a_change() -> None:
-    taken = snapshot(kafka_consumer(), route_of("bob", "Draining"), route_of("alice", keys=["release", "alice"]))
+    taken = holding(kafka_consumer(), route_of("bob", "Draining"), route_of("alice", keys=["release", "alice"]))
 
     assert answer(taken)["topics"]["orders.created"]["changes"] == [
         {
@@ -82,7 +99,7 @@ def test_each_kafka_route_is_a_change() -> None:
 
 
 def test_a_kafka_route_without_status_is_pending() -> None:
-    taken = snapshot(kafka_consumer(), kafka_route())
+    taken = holding(kafka_consumer(), kafka_route())
 
     assert answer(taken)["topics"]["orders.created"]["changes"][0]["phase"] == "Pending"
 
@@ -90,7 +107,7 @@ def test_a_kafka_route_without_status_is_pending() -> None:
 def test_the_header_is_as_the_program_was_told() -> None:
     header = Header.of(HeaderSettings(HeaderMode.BOTH, "sd-key", "x-id"))
 
-    assert answer(snapshot(kafka_consumer(), header=header))["header"] == {
+    assert answer(holding(kafka_consumer(), header=header))["header"] == {
         "mode": "both",
         "baggageKey": "sd-key",
         "name": "x-id",
@@ -98,14 +115,14 @@ def test_the_header_is_as_the_program_was_told() -> None:
 
 
 def test_an_unknown_workload_has_no_answer() -> None:
-    taken = snapshot(kafka_consumer(), route_of("alice"))
+    taken = holding(kafka_consumer(), route_of("alice"))
 
-    assert taken.consumer("shop", "orders") is None
-    assert taken.consumer("elsewhere", "fulfilment") is None
+    assert taken.consumer(Workload("shop", "orders")) is None
+    assert taken.consumer(Workload("elsewhere", "fulfilment")) is None
 
 
 def test_a_route_counts_on_when_its_kafka_consumer_is_gone() -> None:
-    taken = answer(snapshot(route_of("alice", pollInterval="2s")))
+    taken = answer(holding(route_of("alice", pollInterval="2s")))
 
     assert taken["topics"]["orders.created"]["group"] == "fulfilment"
     assert len(taken["topics"]["orders.created"]["changes"]) == 1
@@ -121,7 +138,7 @@ def test_several_kafka_consumers_of_a_deployment_are_one_mapping() -> None:
     )
     cancelled = route_of("alice", topics=["orders.cancelled"], baselineGroup="cancel", forkGroup="cancel.sbx.alice")
 
-    taken = answer(snapshot(kafka_consumer(), other, cancelled))
+    taken = answer(holding(kafka_consumer(), other, cancelled))
 
     assert taken["pollIntervalSeconds"] == 3.0
     assert list(taken["topics"]) == ["orders.cancelled", "orders.created"]
@@ -134,7 +151,7 @@ def test_of_two_groups_on_one_topic_the_older_kafka_consumers_is_shown() -> None
     older = kafka_consumer("z-older", having("spec.group", "older"), created("2025-01-01T00:00:00Z"))
     newer = kafka_consumer("a-newer", having("spec.group", "newer"))
 
-    assert answer(snapshot(newer, older))["topics"]["orders.created"]["group"] == "older"
+    assert answer(holding(newer, older))["topics"]["orders.created"]["group"] == "older"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +159,7 @@ def test_of_two_groups_on_one_topic_the_older_kafka_consumers_is_shown() -> None
     [("5s", 5.0), ("1m30s", 90.0), ("0s", 0.1), ("2h", 3600.0), ("2h1s", 3600.0)],
 )
 def test_the_poll_interval_is_one_that_consumers_accept(interval: str, seconds: float) -> None:
-    taken = snapshot(kafka_consumer("c", having("spec.pollInterval", interval)))
+    taken = holding(kafka_consumer("c", having("spec.pollInterval", interval)))
 
     assert answer(taken)["pollIntervalSeconds"] == seconds
     assert Mapping.from_json(answer(taken)).poll_interval == seconds
@@ -150,7 +167,7 @@ def test_the_poll_interval_is_one_that_consumers_accept(interval: str, seconds: 
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_the_sdk_decides_by_the_answer_as_the_phase_means(phase: Phase) -> None:
-    mapping = Mapping.from_json(answer(snapshot(kafka_consumer(), route_of("alice", phase))))
+    mapping = Mapping.from_json(answer(holding(kafka_consumer(), route_of("alice", phase))))
     topic = mapping.topics["orders.created"]
 
     assert takes(topic, sandbox=None, key="alice") == (phase not in FORK_ONLY)
@@ -168,8 +185,8 @@ def test_the_etag_depends_on_the_objects_and_not_on_their_order(seed: int, tenan
     shuffled = random.Random(seed).sample(objects, len(objects))  # noqa: S311 - no secret
 
     first, second = (
-        snapshot(*objects).consumer("shop", "fulfilment"),
-        snapshot(*shuffled).consumer("shop", "fulfilment"),
+        holding(*objects).consumer(FULFILMENT),
+        holding(*shuffled).consumer(FULFILMENT),
     )
 
     assert first == second
@@ -178,17 +195,74 @@ def test_the_etag_depends_on_the_objects_and_not_on_their_order(seed: int, tenan
 def test_the_etag_changes_with_the_phase() -> None:
     tags = set()
     for phase in Phase:
-        encoded = snapshot(kafka_consumer(), route_of("alice", phase)).consumer("shop", "fulfilment")
+        encoded = holding(kafka_consumer(), route_of("alice", phase)).consumer(FULFILMENT)
         assert encoded is not None
         tags.add(encoded.etag)
 
     assert len(tags) == len(Phase)
 
 
-def test_an_answer_is_made_once() -> None:
-    taken = snapshot(kafka_consumer())
+def test_an_answer_is_made_once_and_again_only_when_one_of_its_own_objects_changes() -> None:
+    taken = holding(kafka_consumer(), kafka_consumer("billing", having("spec.deployment", "billing")))
+    first, other = taken.consumer(FULFILMENT), taken.consumer(Workload("shop", "billing"))
+    assert taken.consumer(FULFILMENT) is first
 
-    assert taken.consumer("shop", "fulfilment") is taken.consumer("shop", "fulfilment")
+    put(taken, route_of("alice"))
+
+    assert taken.consumer(FULFILMENT) is not first
+    assert taken.consumer(Workload("shop", "billing")) is other
+
+
+def test_a_change_names_the_workloads_whose_answer_it_may_change() -> None:
+    taken = holding(kafka_consumer())
+
+    assert put(taken, route_of("alice")) == {FULFILMENT}
+    assert put(taken, route_of("alice", deployment="billing")) == {FULFILMENT, Workload("shop", "billing")}
+    assert put(taken, ready_sandbox("alice")) == set()
+    assert remove(taken, kafka_consumer()) == {FULFILMENT}
+    assert remove(taken, kafka_consumer()) == set()
+
+
+objects_in_turn = st.lists(
+    st.tuples(
+        st.sampled_from(("KafkaConsumer", "KafkaRoute", "Sandbox")),
+        st.sampled_from("ab"),
+        st.sampled_from(("fulfilment", "billing", None)),
+        st.sampled_from(("Preparing", "Active")),
+    ),
+    max_size=12,
+)
+
+
+@given(steps=objects_in_turn)
+def test_whatever_happened_before_the_answers_are_those_of_the_objects_as_they_are(
+    steps: list[tuple[str, str, str | None, str]],
+) -> None:
+    """A step puts one object, or removes it where its deployment is None."""
+    taken, left = Directory(HEADER), dict[tuple[str, str], Object]()
+    for kind, name, deployment, phase in steps:
+        obj = one_of(kind, name, deployment or "fulfilment", phase)
+        taken.consumer(FULFILMENT)
+        if deployment is None:
+            remove(taken, obj)
+            left.pop((kind, name), None)
+        else:
+            put(taken, obj)
+            left[kind, name] = obj
+
+    fresh = holding(*left.values())
+    for workload in (FULFILMENT, Workload("shop", "billing")):
+        assert taken.consumer(workload) == fresh.consumer(workload)
+    assert taken.tenants(limit=10) == fresh.tenants(limit=10)
+    assert [taken.tenant(key) for key in "ab"] == [fresh.tenant(key) for key in "ab"]
+
+
+def one_of(kind: str, name: str, deployment: str, phase: str) -> Object:
+    if kind == "KafkaConsumer":
+        return kafka_consumer(name, having("spec.deployment", deployment))
+    if kind == "KafkaRoute":
+        return route_of(name, phase, deployment=deployment)
+    return sandbox(name)
 
 
 # --- tenants
@@ -211,7 +285,7 @@ def ready_sandbox(name: str, key: str | None = None) -> Object:
 
 
 def test_a_tenant_knows_its_forks_routes_and_groups() -> None:
-    taken = snapshot(ready_sandbox("alice"), kafka_consumer(), route_of("alice"), route_of("bob"))
+    taken = holding(ready_sandbox("alice"), kafka_consumer(), route_of("alice"), route_of("bob"))
 
     found = taken.tenant("alice")
 
@@ -239,7 +313,7 @@ def test_a_tenant_knows_its_forks_routes_and_groups() -> None:
 
 
 def test_a_sandbox_without_conditions_is_unknown() -> None:
-    found = snapshot(sandbox("alice")).tenant("alice")
+    found = holding(sandbox("alice")).tenant("alice")
 
     assert found is not None
     assert found.sandboxes[0].ready == "Unknown"
@@ -247,7 +321,7 @@ def test_a_sandbox_without_conditions_is_unknown() -> None:
 
 def test_sandboxes_that_share_a_key_are_one_tenant() -> None:
     elsewhere = sandbox("carol", routing_key("team"), in_namespace("billing"))
-    taken = snapshot(sandbox("bob", routing_key("team")), elsewhere, sandbox("alice"))
+    taken = holding(sandbox("bob", routing_key("team")), elsewhere, sandbox("alice"))
 
     found = taken.tenant("team")
 
@@ -264,7 +338,7 @@ def test_sandboxes_that_share_a_key_are_one_tenant() -> None:
 
 @given(names=st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=12), limit=st.integers(1, 5))
 def test_pages_together_are_all_tenants_once(names: list[str], limit: int) -> None:
-    taken = snapshot(*(sandbox(name) for name in names))
+    taken = holding(*(sandbox(name) for name in names))
 
     seen: list[str] = []
     after: str | None = ""
