@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
+
+import typer
 
 from sidestream.cli.options import (
     BaggageKeyOption,
@@ -22,6 +25,9 @@ def run(
     baggage_key: BaggageKeyOption = "tenant",
     header_name: HeaderNameOption = "x-tenant-id",
     http_port: HttpPortOption = 8080,
+    max_waiters: Annotated[
+        int, typer.Option(envvar="SIDESTREAM_MAX_WAITERS", min=0, help="Requests that may wait for a change at once.")
+    ] = 5000,
     log_format: LogFormatOption = LogFormat.JSON,
     log_level: LogLevelOption = "info",
 ) -> None:
@@ -30,4 +36,4 @@ def run(
 
     configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
     header = HeaderSettings(mode=header_mode, baggage_key=baggage_key, name=header_name)
-    asyncio.run(serve(MappingSettings(header=header, http_port=http_port)))
+    asyncio.run(serve(MappingSettings(header=header, http_port=http_port, max_waiters=max_waiters)))

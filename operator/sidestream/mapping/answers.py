@@ -116,5 +116,5 @@ class TenantsAnswer(Model):
 class Problem(Model):
     """Why there is no answer."""
 
-    reason: Literal["UnknownConsumer", "UnknownTenant", "NotReady"]
+    reason: Literal["UnknownConsumer", "UnknownTenant", "NotReady", "TooManyWaiters", "InvalidRequest"]
     message: str = Field(description="A sentence for people.")

@@ -47,6 +47,7 @@ class TestSchema:
             ("log.level=loud", "/log/level"),
             ("operator.replicas=two", "/operator/replicas"),
             ("operator.workers=0", "/operator/workers"),
+            ("mapping.maxWaiters=-1", "/mapping/maxWaiters"),
             ("image.digest=latest", "/image/digest"),
             ("crds.enabled=perhaps", "/crds/enabled"),
             ("prober.url=example.com", "/prober/url"),
@@ -175,6 +176,11 @@ class TestProber:
 def test_mapping_is_a_service_that_applications_reach_by_a_fixed_name(render: Render) -> None:
     service = of_kind(render(), "Service")["sidestream-mapping"]
     assert service["spec"]["ports"][0]["port"] == 8080
+
+
+def test_mapping_is_told_how_many_requests_may_wait(render: Render) -> None:
+    told = environment(of_kind(render("mapping.maxWaiters=2000000"), "Deployment")["sidestream-mapping"])
+    assert told["SIDESTREAM_MAX_WAITERS"] == "2000000"
 
 
 def test_names_follow_the_release(helm: Helm) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,18 +8,21 @@ import httpx
 import jsonschema
 import pytest
 
-from builders import in_phase, kafka_consumer, kafka_route, sandbox
+from builders import FakeClock, in_phase, kafka_consumer, kafka_route, sandbox, settle
 from sidestream.api.kafka import KafkaConsumer, KafkaRoute
 from sidestream.api.sandbox import Sandbox
 from sidestream.config import HeaderSettings
 from sidestream.mapping.answers import Header
-from sidestream.mapping.directory import Directory
+from sidestream.mapping.directory import Directory, Workload
 from sidestream.mapping.service import create_app
+from sidestream.mapping.waiting import WaitingRoom
 from sidestream.runtime.metrics import REGISTRY
 from sidestream.runtime.reconcile import ObjectKey
 from sidestream_sdk import Identity, MappingClient
 from sidestream_sdk.mapping import Answer
 from sidestream_sdk.ownership import Mapping
+
+FULFILMENT = "/v1/consumers/shop/fulfilment"
 
 
 @dataclass
@@ -40,14 +44,22 @@ def full() -> FakeSource:
     return FakeSource(directory)
 
 
-async def get(source: FakeSource, path: str, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(create_app(source))
+def room_of(source: FakeSource, clock: FakeClock | None = None, *, limit: int = 10) -> WaitingRoom:
+    def etag_of(workload: Workload) -> str | None:
+        encoded = source.directory.consumer(workload) if source.directory else None
+        return encoded.etag if encoded else None
+
+    return WaitingRoom(clock or FakeClock(), etag_of, limit=limit)
+
+
+async def get(source: FakeSource, path: str, room: WaitingRoom | None = None, /, **headers: str) -> httpx.Response:
+    transport = httpx.ASGITransport(create_app(source, room or room_of(source)))
     async with httpx.AsyncClient(transport=transport, base_url="http://mapping") as client:
         return await client.get(path, headers=headers)
 
 
 async def test_a_consumer_gets_its_mapping_with_an_etag() -> None:
-    response = await get(full(), "/v1/consumers/shop/fulfilment")
+    response = await get(full(), FULFILMENT)
 
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -57,16 +69,16 @@ async def test_a_consumer_gets_its_mapping_with_an_etag() -> None:
 
 @pytest.mark.parametrize("form", ["{tag}", "W/{tag}", '"other", {tag}', "*"])
 async def test_an_unchanged_mapping_is_not_sent_again(form: str) -> None:
-    tag = (await get(full(), "/v1/consumers/shop/fulfilment")).headers["etag"]
+    tag = (await get(full(), FULFILMENT)).headers["etag"]
 
-    response = await get(full(), "/v1/consumers/shop/fulfilment", **{"if-none-match": form.format(tag=tag)})
+    response = await get(full(), FULFILMENT, **{"if-none-match": form.format(tag=tag)})
 
     assert (response.status_code, response.content) == (304, b"")
     assert response.headers["etag"] == tag
 
 
 async def test_another_etag_gets_the_mapping() -> None:
-    response = await get(full(), "/v1/consumers/shop/fulfilment", **{"if-none-match": '"other"'})
+    response = await get(full(), FULFILMENT, **{"if-none-match": '"other"'})
 
     assert response.status_code == 200
 
@@ -94,6 +106,128 @@ async def test_the_sdk_takes_the_404_for_the_services_own_and_a_missing_page_for
         assert client.mapping == expected
 
 
+# --- the long poll
+
+
+async def tag_of(source: FakeSource) -> str:
+    etag: str = (await get(source, FULFILMENT)).headers["etag"]
+    return etag
+
+
+def touch(source: FakeSource, room: WaitingRoom, phase: str) -> None:
+    assert source.directory is not None
+    route = KafkaRoute.from_json(kafka_route("alice", in_phase(phase)))
+    for workload in source.directory.put_route(ObjectKey("shop", "alice"), route):
+        room.touch(workload)
+
+
+async def test_a_long_poll_is_answered_when_the_mapping_changes() -> None:
+    source, clock = full(), FakeClock()
+    room = room_of(source, clock)
+    tag = await tag_of(source)
+    waiting = asyncio.create_task(get(source, f"{FULFILMENT}?wait=25", room, **{"if-none-match": tag}))
+    await clock.advance(10)
+    assert not waiting.done()
+
+    touch(source, room, "Draining")
+
+    response = await waiting
+    assert response.status_code == 200
+    assert response.headers["etag"] != tag
+    assert response.json()["topics"]["orders.created"]["changes"][0]["phase"] == "Draining"
+
+
+async def test_a_long_poll_without_a_change_says_so_in_the_end() -> None:
+    source, clock = full(), FakeClock()
+    tag = await tag_of(source)
+    waiting = asyncio.create_task(
+        get(source, f"{FULFILMENT}?wait=25", room_of(source, clock), **{"if-none-match": tag})
+    )
+    await clock.advance(24.9)
+    assert not waiting.done()
+
+    await clock.advance(0.2)
+
+    response = await waiting
+    assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", tag)
+
+
+@pytest.mark.parametrize(
+    ("query", "tag"),
+    [
+        pytest.param("wait=25", '"other"', id="another mapping is known"),
+        pytest.param("wait=25", "", id="none is known"),
+        pytest.param("wait=0", "*", id="no wait"),
+        pytest.param("", "*", id="not a word of waiting"),
+    ],
+)
+async def test_nobody_waits_for_what_can_be_said_at_once(query: str, tag: str) -> None:
+    source = full()
+    full_room = room_of(source, limit=0)
+
+    assert (await get(source, f"{FULFILMENT}?{query}", full_room, **{"if-none-match": tag})).status_code in {200, 304}
+
+
+async def test_a_consumer_that_goes_away_while_it_is_waited_for_is_unknown() -> None:
+    source = full()
+    room = room_of(source)
+    waiting = asyncio.create_task(get(source, f"{FULFILMENT}?wait=25", room, **{"if-none-match": "*"}))
+    await settle()
+    assert source.directory is not None
+    source.directory.put_consumer(ObjectKey("shop", "fulfilment-orders"), None)
+    source.directory.put_route(ObjectKey("shop", "alice"), None)
+    room.touch(Workload("shop", "fulfilment"))
+
+    assert (await waiting).json()["reason"] == "UnknownConsumer"
+
+
+async def test_one_too_many_is_told_when_to_come_back() -> None:
+    source = full()
+
+    response = await get(source, f"{FULFILMENT}?wait=25", room_of(source, limit=0), **{"if-none-match": "*"})
+
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "5"
+    assert response.json() == {
+        "reason": "TooManyWaiters",
+        "message": "0 requests wait here already, the most that this replica takes: ask without `wait`, or give the "
+        "mapping service more replicas or a higher SIDESTREAM_MAX_WAITERS.",
+    }
+
+
+async def test_a_client_that_hangs_up_is_not_waited_for() -> None:
+    source, clock = full(), FakeClock()
+    events = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+    connected = asyncio.Event()
+
+    async def receive() -> Any:
+        if len(events) == 1:
+            await connected.wait()
+        return events.pop(0)
+
+    async def send(_: Any) -> None:
+        """Nobody listens."""
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": FULFILMENT,
+        "query_string": b"wait=25",
+        "headers": [(b"if-none-match", b"*")],
+    }
+    answering = asyncio.create_task(create_app(source, room_of(source, clock))(scope, receive, send))
+    await settle()
+    assert (answering.done(), clock.sleeping) == (False, 1)
+
+    connected.set()
+    await answering
+
+    assert clock.sleeping == 0
+
+
+# --- tenants and probes
+
+
 async def test_a_tenant_is_told_who_serves_it() -> None:
     response = await get(full(), "/v1/tenants/alice")
 
@@ -117,12 +251,28 @@ async def test_tenants_come_in_pages() -> None:
     assert "next" not in second
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1001", "many"])
-async def test_a_page_of_no_sensible_size_is_refused(limit: str) -> None:
-    assert (await get(full(), f"/v1/tenants?limit={limit}")).status_code == 422
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("/v1/tenants?limit=0", "The query parameter limit is '0': input should be greater than or equal to 1."),
+        ("/v1/tenants?limit=1001", "The query parameter limit is '1001': input should be less than or equal to 1000."),
+        (f"{FULFILMENT}?wait=-1", "The query parameter wait is '-1': input should be greater than or equal to 0."),
+        (f"{FULFILMENT}?wait=60.1", "The query parameter wait is '60.1': input should be less than or equal to 60."),
+        (f"{FULFILMENT}?wait=nan", "The query parameter wait is 'nan': input should be a finite number."),
+        (
+            f"{FULFILMENT}?wait=long",
+            "The query parameter wait is 'long': input should be a valid number, unable to parse string as a number.",
+        ),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_with_a_sentence(query: str, sentence: str) -> None:
+    response = await get(full(), query)
+
+    assert response.status_code == 422
+    assert response.json() == {"reason": "InvalidRequest", "message": sentence}
 
 
-@pytest.mark.parametrize("path", ["/v1/consumers/shop/fulfilment", "/v1/tenants", "/v1/tenants/alice"])
+@pytest.mark.parametrize("path", [FULFILMENT, "/v1/tenants", "/v1/tenants/alice"])
 async def test_before_the_first_listing_there_is_no_answer(path: str) -> None:
     response = await get(FakeSource(None, "sandboxes have not been listed yet"), path)
 
@@ -158,7 +308,7 @@ async def test_answers_are_counted() -> None:
 @pytest.mark.parametrize(
     ("path", "template"),
     [
-        ("/v1/consumers/shop/fulfilment", "/v1/consumers/{namespace}/{deployment}"),
+        (FULFILMENT, "/v1/consumers/{namespace}/{deployment}"),
         ("/v1/consumers/shop/nobody", "/v1/consumers/{namespace}/{deployment}"),
         ("/v1/tenants", "/v1/tenants"),
         ("/v1/tenants/alice", "/v1/tenants/{key}"),

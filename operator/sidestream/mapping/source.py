@@ -1,0 +1,20 @@
+"""What the HTTP face needs of whatever keeps the objects."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sidestream.mapping.directory import Directory
+
+
+class Source(Protocol):
+    """Where answers come from."""
+
+    @property
+    def directory(self) -> Directory | None:
+        """All answers, kept up to date; None while there are none yet."""
+        ...
+
+    def why_not_ready(self) -> str | None:
+        """A sentence on what is missing; None when all is well."""
+        ...
