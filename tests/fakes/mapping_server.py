@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 
 def mapping_json(
@@ -46,8 +47,11 @@ class MappingServer:
     url: str = ""
     status: int = 200
     body: bytes = b"{}"
+    waits: bool = True
+    """Whether it does for `wait` what the mapping service does; older ones answer at once."""
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     """Path, If-None-Match and answered status of each request."""
+    waiting: int = 0
     _asked: threading.Condition = field(default_factory=threading.Condition)
 
     def publish(self, mapping: dict[str, Any]) -> None:
@@ -58,6 +62,16 @@ class MappingServer:
         """Answer so from now on."""
         with self._asked:
             self.status, self.body = status, body
+            self._asked.notify_all()
+
+    def wait_for_waiting(self, count: int, timeout: float = 10.0) -> None:
+        """Wait until so many requests wait for a change."""
+        with self._asked:
+            assert self._asked.wait_for(lambda: self.waiting == count, timeout), f"{self.waiting} requests wait"
+
+    @property
+    def _tag(self) -> str:
+        return f'"{sha256(self.body).hexdigest()[:16]}"'
 
     def wait_for_requests(self, more: int = 2, timeout: float = 10.0) -> None:
         """Wait until so many more requests were answered: the second one began after this call."""
@@ -66,8 +80,15 @@ class MappingServer:
             assert self._asked.wait_for(lambda: len(self.requests) >= goal, timeout), "nobody asks for the mapping"
 
     def respond(self, path: str, etag: str) -> tuple[int, str, bytes]:
+        wait = float(parse_qs(urlsplit(path).query).get("wait", ["0"])[0]) if self.waits else 0.0
         with self._asked:
-            tag = f'"{sha256(self.body).hexdigest()[:16]}"'
+            known = self.status, self.body
+            if wait and etag == self._tag:
+                self.waiting += 1
+                self._asked.notify_all()
+                self._asked.wait_for(lambda: (self.status, self.body) != known, wait)
+                self.waiting -= 1
+            tag = self._tag
             status, body = (304, b"") if self.status == 200 and etag == tag else (self.status, self.body)
             self.requests.append((path, etag, status))
             self._asked.notify_all()
@@ -86,8 +107,10 @@ def mapping_server() -> Iterator[MappingServer]:
             self.send_header("Content-Length", str(len(body)))
             if status in {200, 304}:
                 self.send_header("ETag", tag)
-            self.end_headers()
-            self.wfile.write(body)
+            # a client that is closed breaks off its request
+            with suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Keep the tests' output clean."""

@@ -70,8 +70,10 @@ async def set_phase(api: AioKubeApi, route: Object, phase: str) -> None:
 
 async def test_consumers_learn_of_a_hand_off_from_beginning_to_end(kubeconfig: str, namespace: str) -> None:
     consumer = kafka_consumer("fulfilment-orders", in_namespace(namespace))
-    consumer["spec"]["pollInterval"] = "1s"
+    # so long that polling would not do: each change has to come by itself
+    consumer["spec"]["pollInterval"] = "10m"
     route = kafka_route("fulfilment-orders-alice", in_namespace(namespace))
+    route["spec"]["pollInterval"] = "10m"
     with mapping_service() as (url, process):
         async with (
             connect(kubeconfig) as api,

@@ -1,4 +1,4 @@
-"""Keep the consumer's mapping up to date: poll the mapping service from a daemon thread.
+"""Keep the consumer's mapping up to date: a daemon thread asks the mapping service, which answers when it changes.
 
 Nothing in here raises into the application. While the service is away, or answers nonsense, the last mapping stays in
 force; each change between those states is logged once.
@@ -12,64 +12,23 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from http.client import HTTPException
-from typing import Final, Protocol
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, Request, build_opener
+from typing import Final
 
+from sidestream_sdk.fetch import Answer, Fetch, HttpFetch
 from sidestream_sdk.identity import Identity
 from sidestream_sdk.ownership import Mapping, lists
+from sidestream_sdk.pace import Outcome, Pace
 
 logger = logging.getLogger("sidestream_sdk")
 
 UNKNOWN_CONSUMER: Final = "UnknownConsumer"
 """`reason` in the body of the mapping service's own 404; any other 404 comes from somebody else."""
 
-RETRY_SECONDS: Final = 1.0
-"""Longest wait before asking again after anything but a mapping."""
-
-_POLLS_PER_INTERVAL: Final = 2  # the operator waits one interval: one failed or slow poll must fit into it
-_TIMEOUT_SECONDS: Final = 5.0
-_MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer: `body` is empty on 304."""
-
-    status: int
-    etag: str = ""
-    body: bytes = b""
-
-
-class Fetch(Protocol):
-    """GET a URL, sending If-None-Match unless `etag` is empty; raises OSError or HTTPException when no answer came."""
-
-    def __call__(self, url: str, *, etag: str, timeout: float) -> Answer:
-        """The answer, whatever its status."""
-        ...
-
-
-# Past any HTTP_PROXY on purpose. In a mesh without interception that variable is how applications reach the sidecar,
-# and elsewhere it is an egress proxy; the mapping must come neither by way of the very routes that it accompanies nor
-# depend on a sidecar that starts after the application or stops before it.
-_opener: Final = build_opener(ProxyHandler({}))
-
-
-def http_fetch(url: str, *, etag: str, timeout: float) -> Answer:
-    """`Fetch` over the standard library."""
-    request = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - Identity lets only http(s) in
-    if etag:
-        request.add_header("If-None-Match", etag)
-    try:
-        with _opener.open(request, timeout=timeout) as response:
-            return Answer(response.status, response.headers.get("ETag", ""), response.read(_MAX_ANSWER_BYTES))
-    except HTTPError as error:
-        with error:
-            return Answer(error.code, body=error.read(_MAX_ANSWER_BYTES))
+TOO_MANY_WAITERS: Final = "TooManyWaiters"
+"""`reason` in the body of the mapping service's 503 when it would answer, but has no room for a request that waits."""
 
 
 class _State(Enum):
@@ -93,13 +52,14 @@ class MappingClient:
     """
 
     def __init__(
-        self, identity: Identity, *, fetch: Fetch = http_fetch, monotonic: Callable[[], float] = time.monotonic
+        self, identity: Identity, *, fetch: Fetch | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.identity = identity
         self.mapping: Mapping | None = None
         """The mapping in force; replaced as a whole, never changed. None until the first was read."""
-        self._fetch = fetch
+        self._fetch = fetch or HttpFetch()
         self._monotonic = monotonic
+        self._pace = Pace(monotonic)
         self._etag = ""
         self._confirmed_at: float | None = None
         self._state = _State.LOADING
@@ -108,15 +68,16 @@ class MappingClient:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin polling; does nothing when it already began."""
+        """Begin asking; does nothing when it already began."""
         if self._thread is None:
             name = f"sidestream-mapping-{self.identity.consumer}"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Stop polling, without waiting for a request in flight. The last mapping stays."""
+        """Stop asking, and break off a request in flight. The last mapping stays."""
         self._stopped.set()
+        self._fetch.close()
         with self._changed:
             self._changed.notify_all()
 
@@ -140,52 +101,61 @@ class MappingClient:
         return mapping if mapping is not None and accepts(mapping) else None
 
     def poll(self) -> float:
-        """Ask once and take in the answer; returns the seconds to wait before asking again."""
+        """Ask once, take in the answer; returns the most seconds to wait before asking again."""
+        wait = self._pace.begin(self._interval if self._etag else None)
+        url = f"{self.identity.url}?wait={wait:g}" if wait else self.identity.url
         try:
-            answer = self._fetch(self.identity.url, etag=self._etag, timeout=_TIMEOUT_SECONDS)
-            self._take(answer)
+            answer = self._fetch.get(url, etag=self._etag, timeout=self._pace.timeout(self._interval))
+            outcome = self._take(answer)
         except (OSError, HTTPException) as error:
-            self._enter(_State.AWAY, f"the mapping service cannot be reached ({error})")
+            outcome = self._fail(_State.AWAY, f"the mapping service cannot be reached ({error})")
         except (ValueError, RecursionError) as error:
-            self._enter(_State.UNUSABLE, f"the mapping service's answer cannot be used ({error})")
-        return self._pause()
+            outcome = self._fail(_State.UNUSABLE, f"the mapping service's answer cannot be used ({error})")
+        return self._pace.pause(outcome, self._interval)
+
+    @property
+    def _interval(self) -> float | None:
+        return None if self.mapping is None else self.mapping.poll_interval
 
     def _run(self) -> None:
-        # The jitter keeps consumers that started together from asking together.
-        while not self._stopped.wait(self.poll() * random.uniform(0.9, 1.0)):  # noqa: S311 - no secret
+        # The jitter keeps consumers that were answered together from asking together.
+        while not self._stopped.wait(self.poll() * random.uniform(0.5, 1.0)):  # noqa: S311 - no secret
             pass
 
-    def _pause(self) -> float:
-        if self.mapping is None or self._state is _State.UNKNOWN_CONSUMER:
-            return RETRY_SECONDS
-        pause = self.mapping.poll_interval / _POLLS_PER_INTERVAL
-        return pause if self._state is _State.CURRENT else min(pause, RETRY_SECONDS)
-
-    def _take(self, answer: Answer) -> None:
+    def _take(self, answer: Answer) -> Outcome:
         match answer.status:
             case HTTPStatus.OK:
-                self._take_mapping(Mapping.from_json(json.loads(answer.body)), answer.etag)
+                return self._take_mapping(Mapping.from_json(json.loads(answer.body)), answer.etag)
             case HTTPStatus.NOT_MODIFIED:
                 self._confirm()
-            case HTTPStatus.NOT_FOUND if (sentence := _unknown_consumer(answer.body)) is not None:
-                self._take_unknown(sentence)
+                return Outcome.UNCHANGED
+            case HTTPStatus.NOT_FOUND if (sentence := _problem(answer.body, UNKNOWN_CONSUMER)) is not None:
+                return self._take_unknown(sentence)
+            case HTTPStatus.SERVICE_UNAVAILABLE if _problem(answer.body, TOO_MANY_WAITERS) is not None:
+                return Outcome.NO_ROOM
             case status:
-                self._enter(_State.REFUSED, f"the mapping service answers HTTP {status}")
+                return self._fail(_State.REFUSED, f"the mapping service answers HTTP {status}")
 
-    def _take_mapping(self, mapping: Mapping, etag: str) -> None:
+    def _fail(self, state: _State, what: str) -> Outcome:
+        if not self._stopped.is_set():
+            self._enter(state, what)
+        return Outcome.FAILED
+
+    def _take_mapping(self, mapping: Mapping, etag: str) -> Outcome:
         sandbox = self.identity.sandbox
         if sandbox is not None and not lists(mapping, sandbox):
-            self._enter(_State.NOT_LISTED, f"the mapping does not list Sandbox {sandbox}")
-            return
+            return self._fail(_State.NOT_LISTED, f"the mapping does not list Sandbox {sandbox}")
         self._etag = etag
         self._put(mapping)
         self._confirm()
+        return Outcome.CHANGED
 
-    def _take_unknown(self, sentence: str) -> None:
+    def _take_unknown(self, sentence: str) -> Outcome:
         self._etag = ""
         if self.identity.sandbox is None:
             self._put(Mapping(self.identity.consumer))
         self._enter(_State.UNKNOWN_CONSUMER, sentence)
+        return Outcome.UNKNOWN
 
     def _put(self, mapping: Mapping) -> None:
         with self._changed:
@@ -212,11 +182,11 @@ class MappingClient:
         logger.log(level, "Consumer %s: %s; %s.", self.identity.consumer, what, consequence)
 
 
-def _unknown_consumer(body: bytes) -> str | None:
-    """The sentence of the mapping service's own 404, or None: a proxy's 404 says nothing about consumers."""
+def _problem(body: bytes, reason: str) -> str | None:
+    """The sentence of the mapping service's own problem, or None: another's 404 or 503 says nothing of consumers."""
     try:
         match json.loads(body):
-            case {"reason": reason, "message": str(message)} if reason == UNKNOWN_CONSUMER:
+            case {"reason": str(given), "message": str(message)} if given == reason:
                 return message.rstrip(".")
     except (ValueError, RecursionError):
         pass

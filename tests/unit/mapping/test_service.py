@@ -19,7 +19,7 @@ from sidestream.mapping.waiting import WaitingRoom
 from sidestream.runtime.metrics import REGISTRY
 from sidestream.runtime.reconcile import ObjectKey
 from sidestream_sdk import Identity, MappingClient
-from sidestream_sdk.mapping import Answer
+from sidestream_sdk.fetch import Answer
 from sidestream_sdk.ownership import Mapping
 
 FULFILMENT = "/v1/consumers/shop/fulfilment"
@@ -94,6 +94,20 @@ async def test_an_unknown_consumer_is_told_what_to_do() -> None:
     }
 
 
+@dataclass
+class Always:
+    """Answers an SDK client whatever it asks."""
+
+    answer: Answer
+
+    def get(self, url: str, *, etag: str, timeout: float) -> Answer:
+        del url, etag, timeout
+        return self.answer
+
+    def close(self) -> None:
+        """Nothing is ever in flight."""
+
+
 async def test_the_sdk_takes_the_404_for_the_services_own_and_a_missing_page_for_none() -> None:
     unknown = await get(full(), "/v1/consumers/shop/orders")
     missing = await get(full(), "/v2/consumers/shop/orders")
@@ -101,7 +115,7 @@ async def test_the_sdk_takes_the_404_for_the_services_own_and_a_missing_page_for
 
     for response, expected in ((unknown, Mapping("shop/orders")), (missing, None)):
         answer = Answer(response.status_code, body=response.content)
-        client = MappingClient(Identity("http://mapping", "shop/orders"), fetch=lambda *_, a=answer, **__: a)
+        client = MappingClient(Identity("http://mapping", "shop/orders"), fetch=Always(answer))
         client.poll()
         assert client.mapping == expected
 

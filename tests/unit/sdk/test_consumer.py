@@ -259,6 +259,7 @@ def test_a_closed_consumer_stops_asking_for_the_mapping(server: MappingServer, s
     consumer = start({"group.id": topic})
     thread = consumer._client._thread
     assert thread is not None
+    server.wait_for_waiting(1)
 
     consumer.close()
 

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from http.client import IncompleteRead
 from typing import Any
@@ -13,9 +14,11 @@ import pytest
 
 from builders import FakeClock
 from fakes.mapping_server import MappingServer, change_json, mapping_json, mapping_server
+from sidestream_sdk.fetch import Answer
 from sidestream_sdk.identity import Identity
-from sidestream_sdk.mapping import RETRY_SECONDS, Answer, MappingClient
+from sidestream_sdk.mapping import MappingClient
 from sidestream_sdk.ownership import Mapping
+from sidestream_sdk.pace import FIRST_PAUSE_SECONDS, RETRY_SECONDS
 
 BASELINE = Identity("http://mapping", "shop/fulfilment")
 FORK = Identity("http://mapping", "shop/fulfilment", "alice")
@@ -28,15 +31,21 @@ class Script:
     def __init__(self, *answers: Answer | Exception) -> None:
         self.answers = list(answers)
         self.etags: list[str] = []
+        self.waits: list[str] = []
 
-    def __call__(self, url: str, *, etag: str, timeout: float) -> Answer:
-        assert url == "http://mapping/v1/consumers/shop/fulfilment"
-        assert timeout > 0
+    def get(self, url: str, *, etag: str, timeout: float) -> Answer:
+        path, _, wait = url.partition("?")
+        assert path == "http://mapping/v1/consumers/shop/fulfilment"
+        assert timeout > float(wait.removeprefix("wait=") or 0)
         self.etags.append(etag)
+        self.waits.append(wait)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def close(self) -> None:
+        """Nothing is ever in flight."""
 
 
 def ok(*changes: dict[str, Any], etag: str = '"1"', poll_interval: float = 10) -> Answer:
@@ -52,13 +61,16 @@ def phase(mapping: Mapping | None) -> str:
     return mapping.topics["orders.created"].changes[0].phase
 
 
-def test_a_mapping_is_read_and_asked_for_twice_an_interval() -> None:
+def test_once_a_mapping_is_read_the_next_one_is_waited_for() -> None:
     script = Script(ok(change_json(), poll_interval=10))
     reader = client(script)
 
     assert reader.mapping is None
-    assert reader.poll() == 5.0
+    assert reader.poll() == FIRST_PAUSE_SECONDS
     assert phase(reader.mapping) == "Active"
+    reader.poll()
+    assert script.waits == ["", "wait=5"]
+    assert script.etags == ["", '"1"']
 
 
 def test_an_unchanged_mapping_costs_no_body() -> None:
@@ -122,7 +134,7 @@ def test_before_the_first_mapping_nothing_is_guessed(
 ) -> None:
     reader = client(Script(failure))
 
-    assert reader.poll() == RETRY_SECONDS
+    assert 0 < reader.poll() <= RETRY_SECONDS
     assert reader.mapping is None
     assert reader.age() is None
     assert not reader.wait_until_loaded(timeout=0)
@@ -167,6 +179,19 @@ def test_a_fork_ignores_a_mapping_that_does_not_list_it() -> None:
     assert reader.age() == 0
 
 
+def test_without_room_to_wait_the_mapping_is_polled_and_nothing_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    full = Answer(503, body=b'{"reason": "TooManyWaiters", "message": "5000 requests wait here already."}')
+    script = Script(ok(change_json(), poll_interval=10), full, Answer(304))
+    reader = client(script)
+    caplog.set_level(logging.INFO, "sidestream_sdk")
+
+    for _ in range(3):
+        reader.poll()
+
+    assert script.waits == ["", "wait=5", ""]
+    assert [record.levelname for record in caplog.records] == ["INFO"], "only that there is a mapping"
+
+
 @pytest.fixture
 def server() -> Iterator[MappingServer]:
     with mapping_server() as running:
@@ -202,6 +227,53 @@ def test_over_http_changes_arrive_by_themselves(
 
     server.publish(mapping_json(change_json(phase="Active")))
     assert reader.wait_for(lambda mapping: phase(mapping) == "Active", timeout=10) is not None
+
+
+def test_over_http_a_change_is_seen_long_before_the_next_poll_would_be(
+    server: MappingServer, started: Callable[[str | None], MappingClient]
+) -> None:
+    server.publish(mapping_json(change_json(phase="Preparing"), poll_interval=3600))
+    reader = started(None)
+    server.wait_for_waiting(1)
+
+    server.publish(mapping_json(change_json(phase="Active"), poll_interval=3600))
+
+    assert reader.wait_for(lambda mapping: phase(mapping) == "Active", timeout=10) is not None
+    assert [path.partition("?")[2] for path, _, _ in server.requests[:2]] == ["", "wait=25"]
+
+
+def test_over_http_an_older_service_that_does_not_wait_is_polled(
+    server: MappingServer, started: Callable[[str | None], MappingClient]
+) -> None:
+    server.waits = False
+    server.publish(mapping_json(change_json(phase="Preparing"), poll_interval=0.4))
+    reader = started(None)
+    begin = time.monotonic()
+    server.wait_for_requests(6)
+
+    assert time.monotonic() - begin > 4 * 0.1, "it was asked again and again without a pause"
+    server.publish(mapping_json(change_json(phase="Active"), poll_interval=0.4))
+    assert reader.wait_for(lambda mapping: phase(mapping) == "Active", timeout=10) is not None
+
+
+def test_over_http_a_request_in_flight_is_broken_off_when_the_client_closes(
+    server: MappingServer, started: Callable[[str | None], MappingClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.publish(mapping_json(poll_interval=3600))
+    reader = started(None)
+    server.wait_for_waiting(1)
+    thread = reader._thread
+    assert thread is not None
+
+    begin = time.monotonic()
+    reader.close()
+    assert time.monotonic() - begin < 1
+    thread.join(timeout=10)
+
+    assert not thread.is_alive()
+    assert caplog.records == [], "that the service is away was told, although it was us who went"
+    with pytest.raises(ConnectionAbortedError):
+        reader._fetch.get(reader.identity.url, etag="", timeout=1)
 
 
 def test_over_http_errors_are_answers(server: MappingServer, started: Callable[[str | None], MappingClient]) -> None:
