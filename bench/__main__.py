@@ -8,12 +8,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bench import brokers, ready
+from bench import brokers, mapping, ready
 from bench.report import Report, publish
 from sidestream_demo.environment import Environment
 from sidestream_demo.errors import DemoError
 
-BENCHMARKS: dict[str, Callable[[Environment, Console], Report]] = {"ready": ready.measure, "brokers": brokers.measure}
+BENCHMARKS: dict[str, Callable[[Environment, Console], Report]] = {
+    "ready": ready.measure,
+    "mapping": mapping.measure,
+    "brokers": brokers.measure,
+}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -1,0 +1,134 @@
+"""What the mapping service needs for many objects: `python -m bench.fleet CONSUMERS TENANTS PARTITIONS` prints JSON.
+
+A process of its own, so that its memory is that of the store and nothing else. The objects come as JSON from a made-up
+API server and go the way of real ones: reflector, models, answers.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+from bench.process import resident_bytes
+from sidestream.config import HeaderSettings
+from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
+from sidestream.kube.reflector import WatchEvent
+from sidestream.mapping.answers import Header
+from sidestream.mapping.directory import Workload
+from sidestream.mapping.store import MappingStore
+from sidestream.runtime.clock import SystemClock
+
+NAMESPACE = "shop"
+PATIENCE = 600.0
+
+
+class MadeUp:
+    """Implements `WatchableApi` with so many consumers, each with so many tenants and partitions."""
+
+    def __init__(self, consumers: int, tenants: int, partitions: int) -> None:
+        self._consumers = consumers
+        self._tenants = tenants
+        self._partitions = partitions
+
+    async def list_versioned(
+        self, resource: Resource, namespace: str = "", *, labels: str = ""
+    ) -> tuple[Sequence[Object], str]:
+        """All objects of a kind, each parsed by itself as from the wire."""
+        del namespace, labels
+        make = {KAFKA_CONSUMERS: self._consumer_texts, KAFKA_ROUTES: self._route_texts, SANDBOXES: list[str]}[resource]
+        return [{"apiVersion": resource.api_version, "kind": resource.kind, **json.loads(text)} for text in make()], "1"
+
+    async def watch(
+        self, resource: Resource, namespace: str = "", *, labels: str = "", resource_version: str
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Nothing ever happens."""
+        del resource, namespace, labels, resource_version
+        await asyncio.Event().wait()
+        yield WatchEvent("BOOKMARK", {})
+
+    def _consumer_texts(self) -> list[str]:
+        return [json.dumps(self._consumer(number)) for number in range(self._consumers)]
+
+    def _route_texts(self) -> list[str]:
+        return [
+            json.dumps(self._route(number, tenant))
+            for number in range(self._consumers)
+            for tenant in range(self._tenants)
+        ]
+
+    def _consumer(self, number: int) -> Object:
+        spec = {
+            "cluster": "main",
+            "deployment": f"service-{number}",
+            "group": f"service-{number}",
+            "topics": [f"topic-{number}"],
+            "groupEnv": {"name": "KAFKA_GROUP_ID"},
+        }
+        return {"metadata": _metadata(f"service-{number}"), "spec": spec}
+
+    def _route(self, number: int, tenant: int) -> Object:
+        group = f"service-{number}.sbx.tenant-{tenant}"
+        spec = {
+            "sandbox": f"tenant-{tenant}",
+            "consumer": f"service-{number}",
+            "cluster": "main",
+            "deployment": f"service-{number}",
+            "fork": f"service-{number}-tenant-{tenant}",
+            "baselineGroup": f"service-{number}",
+            "forkGroup": group,
+            "topics": [f"topic-{number}"],
+            "keys": [f"tenant-{tenant}"],
+        }
+        offsets = [
+            {"topic": f"topic-{number}", "partition": partition, "offset": partition * 1000}
+            for partition in range(self._partitions)
+        ]
+        status = {
+            "phase": "Active",
+            "group": {"name": group, "state": "Stable", "members": 1},
+            "start": offsets,
+            "until": offsets,
+        }
+        return {"metadata": _metadata(f"service-{number}-tenant-{tenant}"), "spec": spec, "status": status}
+
+
+def _metadata(name: str) -> Object:
+    return {
+        "name": name,
+        "namespace": NAMESPACE,
+        "uid": f"uid-{name}",
+        "resourceVersion": "1",
+        "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+
+
+async def fill(consumers: int, tenants: int, partitions: int) -> dict[str, float]:
+    """Sizes in bytes and times in seconds of a store that holds all of it, with every answer made."""
+    before = resident_bytes()
+    store = MappingStore(MadeUp(consumers, tenants, partitions), SystemClock(), header=Header.of(HeaderSettings()))
+    async with asyncio.timeout(PATIENCE):
+        watching = asyncio.create_task(store.run())
+        while store.why_not_ready() is not None:  # noqa: ASYNC110 - the store tells nobody that it is ready
+            await asyncio.sleep(0.05)
+    begin = time.perf_counter()
+    answers = [store.etag(Workload(NAMESPACE, f"service-{number}")) for number in range(consumers)]
+    seconds = time.perf_counter() - begin
+    watching.cancel()
+    return {
+        "before_bytes": before,
+        "after_bytes": resident_bytes(),
+        "peak_bytes": resident_bytes(peak=True),
+        "answers": len({*answers} - {None}),
+        "answers_seconds": seconds,
+    }
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.stdout.write(json.dumps(asyncio.run(fill(*(int(argument) for argument in sys.argv[1:])))) + "\n")
+
+
+if __name__ == "__main__":
+    main()
