@@ -8,12 +8,12 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from bench.process import resident_bytes
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
-from sidestream.kube.reflector import WatchEvent
+from sidestream.kube.reflector import Keep, WatchEvent, whole
 from sidestream.mapping.answers import Header
 from sidestream.mapping.directory import Workload
 from sidestream.mapping.store import MappingStore
@@ -32,12 +32,13 @@ class MadeUp:
         self._partitions = partitions
 
     async def list_versioned(
-        self, resource: Resource, namespace: str = "", *, labels: str = ""
+        self, resource: Resource, namespace: str = "", *, labels: str = "", keep: Keep = whole
     ) -> tuple[Sequence[Object], str]:
         """All objects of a kind, each parsed by itself as from the wire."""
         del namespace, labels
-        make = {KAFKA_CONSUMERS: self._consumer_texts, KAFKA_ROUTES: self._route_texts, SANDBOXES: list[str]}[resource]
-        return [{"apiVersion": resource.api_version, "kind": resource.kind, **json.loads(text)} for text in make()], "1"
+        make = {KAFKA_CONSUMERS: self._consumer_texts, KAFKA_ROUTES: self._route_texts, SANDBOXES: _no_texts}[resource]
+        about = {"apiVersion": resource.api_version, "kind": resource.kind}
+        return [keep({**about, **json.loads(text)}) for text in make()], "1"
 
     async def watch(
         self, resource: Resource, namespace: str = "", *, labels: str = "", resource_version: str
@@ -47,15 +48,15 @@ class MadeUp:
         await asyncio.Event().wait()
         yield WatchEvent("BOOKMARK", {})
 
-    def _consumer_texts(self) -> list[str]:
-        return [json.dumps(self._consumer(number)) for number in range(self._consumers)]
+    def _consumer_texts(self) -> Iterator[str]:
+        return (json.dumps(self._consumer(number)) for number in range(self._consumers))
 
-    def _route_texts(self) -> list[str]:
-        return [
+    def _route_texts(self) -> Iterator[str]:
+        return (
             json.dumps(self._route(number, tenant))
             for number in range(self._consumers)
             for tenant in range(self._tenants)
-        ]
+        )
 
     def _consumer(self, number: int) -> Object:
         spec = {
@@ -93,6 +94,10 @@ class MadeUp:
         return {"metadata": _metadata(f"service-{number}-tenant-{tenant}"), "spec": spec, "status": status}
 
 
+def _no_texts() -> Iterator[str]:
+    return iter(())
+
+
 def _metadata(name: str) -> Object:
     return {
         "name": name,
@@ -119,7 +124,6 @@ async def fill(consumers: int, tenants: int, partitions: int) -> dict[str, float
     return {
         "before_bytes": before,
         "after_bytes": resident_bytes(),
-        "peak_bytes": resident_bytes(peak=True),
         "answers": len({*answers} - {None}),
         "answers_seconds": seconds,
     }

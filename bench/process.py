@@ -14,9 +14,8 @@ def cpu_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def resident_bytes(pid: int | str = "self", *, peak: bool = False) -> int:
-    """Memory that it occupies now, or did at most."""
-    name = "VmHWM:" if peak else "VmRSS:"
+def resident_bytes(pid: int | str = "self") -> int:
+    """Memory that it occupies."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (kilobytes,) = (line.split()[1] for line in lines if line.startswith(name))
+    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmRSS:"))
     return int(kilobytes) * 1024

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from sidestream.errors import ConflictError, KubeError, NotServedError, SidestreamError
 from sidestream.kube.errors import ExpiredError, error_of_answer
 from sidestream.kube.port import Object, Resource
-from sidestream.kube.reflector import WatchEvent
+from sidestream.kube.reflector import Keep, WatchEvent, whole
 from sidestream.kube.transport import Call, Transport, open_transport
 
 Objects = list[Object]
@@ -47,14 +47,16 @@ class AioKubeApi:
         items, _ = await self.list_versioned(resource, namespace, labels=labels)
         return items
 
-    async def list_versioned(self, resource: Resource, namespace: str = "", *, labels: str = "") -> tuple[Objects, str]:
+    async def list_versioned(
+        self, resource: Resource, namespace: str = "", *, labels: str = "", keep: Keep = whole
+    ) -> tuple[Objects, str]:
         """See `WatchableApi`."""
         call = Call("list", "GET", resource, namespace, query=_selecting(labels))
         try:
-            return await self._list_pages(replace(call, query=(*call.query, ("limit", _PAGE))))
+            return await self._list_pages(replace(call, query=(*call.query, ("limit", _PAGE))), keep)
         except ExpiredError:
             # the snapshot behind the pages was compacted away on the way: a single page has no such limit
-            return await self._list_pages(call)
+            return await self._list_pages(call, keep)
 
     async def apply(self, resource: Resource, obj: Object, *, manager: str, force: bool = True) -> Object:
         """See `KubeApi`."""
@@ -127,12 +129,12 @@ class AioKubeApi:
                 raise _error_of_status(call, line["object"])
             yield WatchEvent(line["type"], _typed(resource, line["object"]))
 
-    async def _list_pages(self, call: Call) -> tuple[Objects, str]:
+    async def _list_pages(self, call: Call, keep: Keep) -> tuple[Objects, str]:
         items: Objects = []
         query = call.query
         while True:
             page = await self._transport.send(replace(call, query=query))
-            items += (_typed(call.resource, item) for item in page.get("items") or ())
+            items += (keep(_typed(call.resource, item)) for item in page.get("items") or ())
             token = page["metadata"].get("continue")
             if not token:
                 return items, page["metadata"]["resourceVersion"]

@@ -23,9 +23,17 @@ from sidestream.runtime.clock import Clock
 from sidestream.runtime.queue import Backoff
 from sidestream.runtime.reconcile import ObjectKey
 
+Keep = Callable[[Object], Object]
+"""What of an object is worth its memory; identity and resourceVersion always are."""
+
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 _log = structlog.get_logger(__name__)
+
+
+def whole(obj: Object) -> Object:
+    """`Keep` everything."""
+    return obj
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,9 @@ class WatchableApi(Protocol):
     """What a reflector needs of the API server."""
 
     async def list_versioned(
-        self, resource: Resource, namespace: str = "", *, labels: str = ""
+        self, resource: Resource, namespace: str = "", *, labels: str = "", keep: Keep = whole
     ) -> tuple[Sequence[Object], str]:
-        """All objects and the resourceVersion to watch from."""
+        """What `keep` keeps of all objects, and the resourceVersion to watch from."""
         ...
 
     def watch(
@@ -69,7 +77,8 @@ class WatchableApi(Protocol):
 class Reflector:
     """Keeps the copy while `run` runs.
 
-    `on_change` is called for every difference, during the first list too, and must not block or raise.
+    `on_change` is called for every difference, during the first list too, and must not block or raise. It is given
+    what `keep` keeps of an object, as nothing else stays in memory.
     """
 
     def __init__(
@@ -81,6 +90,7 @@ class Reflector:
         namespace: str = "",
         labels: str = "",
         on_change: Callable[[Change], None] | None = None,
+        keep: Keep = whole,
         backoff: Backoff | None = None,
     ) -> None:
         self.resource = resource
@@ -91,6 +101,7 @@ class Reflector:
         self._namespace = namespace
         self._labels = labels
         self._on_change = on_change
+        self._keep = keep
         self._backoff = backoff or Backoff(first=1.0, second=2.0, longest=30.0)
         self._objects: dict[ObjectKey, Object] = {}
         self._version = ""
@@ -120,7 +131,9 @@ class Reflector:
                 await self._pause(error)
 
     async def _list(self) -> None:
-        items, version = await self._api.list_versioned(self.resource, self._namespace, labels=self._labels)
+        items, version = await self._api.list_versioned(
+            self.resource, self._namespace, labels=self._labels, keep=self._keep
+        )
         found = {_key(item): item for item in items}
         # what vanished while no watch ran has no event: the difference tells
         for key in self._objects.keys() - found.keys():
@@ -136,7 +149,7 @@ class Reflector:
         async with aclosing(events):  # type: ignore[type-var]
             async for event in events:
                 if event.type != "BOOKMARK":
-                    self._set(_key(event.object), None if event.type == "DELETED" else event.object)
+                    self._set(_key(event.object), None if event.type == "DELETED" else self._keep(event.object))
                 self._version = event.object["metadata"]["resourceVersion"]
                 self._heard()
 

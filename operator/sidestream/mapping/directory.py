@@ -15,7 +15,7 @@ from typing import Final
 
 from sidestream.api.base import Model
 from sidestream.api.conditions import ConditionType, find_condition
-from sidestream.api.kafka import KafkaConsumer, KafkaRoute
+from sidestream.api.kafka import KafkaConsumer, KafkaRoute, Phase
 from sidestream.api.sandbox import Sandbox
 from sidestream.api.times import parse_duration
 from sidestream.mapping.answers import (
@@ -58,6 +58,38 @@ class Encoded:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What answers need of a KafkaRoute; there is one for each tenant of each consumer, so nothing else is kept."""
+
+    namespace: str
+    name: str
+    sandbox: str
+    deployment: str
+    keys: tuple[str, ...]
+    topics: tuple[str, ...]
+    group: str
+    baseline_group: str
+    poll_interval: str
+    phase: Phase
+
+    @classmethod
+    def of(cls, route: KafkaRoute) -> _Claim:
+        """The route's."""
+        return cls(
+            namespace=route.metadata.namespace,
+            name=route.metadata.name,
+            sandbox=route.spec.sandbox,
+            deployment=route.spec.deployment,
+            keys=tuple(sorted(route.spec.keys)),
+            topics=route.spec.topics,
+            group=route.spec.fork_group,
+            baseline_group=route.spec.baseline_group,
+            poll_interval=route.spec.poll_interval,
+            phase=route.status.phase,
+        )
+
+
 class Directory:
     """All answers for the objects that were put in; each `put_` returns the workloads whose answer may have changed."""
 
@@ -66,12 +98,8 @@ class Directory:
         self._consumers: Index[KafkaConsumer, Workload] = Index(
             lambda item: Workload(item.metadata.namespace, item.spec.deployment)
         )
-        self._routes: Index[KafkaRoute, Workload] = Index(
-            lambda item: Workload(item.metadata.namespace, item.spec.deployment)
-        )
-        self._routes_of_sandbox: Index[KafkaRoute, ObjectKey] = Index(
-            lambda item: ObjectKey(item.metadata.namespace, item.spec.sandbox)
-        )
+        self._claims: Index[_Claim, Workload] = Index(lambda item: Workload(item.namespace, item.deployment))
+        self._claims_of_sandbox: Index[_Claim, ObjectKey] = Index(lambda item: ObjectKey(item.namespace, item.sandbox))
         self._tenants: Index[Sandbox, str] = Index(lambda item: item.routing_key)
         self._encoded: dict[Workload, Encoded] = {}
 
@@ -81,8 +109,9 @@ class Directory:
 
     def put_route(self, key: ObjectKey, route: KafkaRoute | None) -> set[Workload]:
         """A KafkaRoute as it is now, None when it is gone."""
-        self._routes_of_sandbox.put(key, route)
-        return self._outdated(self._routes.put(key, route))
+        claim = None if route is None else _Claim.of(route)
+        self._claims_of_sandbox.put(key, claim)
+        return self._outdated(self._claims.put(key, claim))
 
     def put_sandbox(self, key: ObjectKey, sandbox: Sandbox | None) -> set[Workload]:
         """A Sandbox as it is now, None when it is gone; consumers do not depend on it."""
@@ -93,10 +122,10 @@ class Directory:
         """The mapping of one workload, or None when no KafkaConsumer names it and no KafkaRoute is left of one."""
         encoded = self._encoded.get(workload)
         if encoded is None:
-            consumers, routes = self._consumers.find(workload), self._routes.find(workload)
-            if not consumers and not routes:
+            consumers, claims = self._consumers.find(workload), self._claims.find(workload)
+            if not consumers and not claims:
                 return None
-            encoded = self._encoded[workload] = _encode(_consumer_answer(workload, consumers, routes, self._header))
+            encoded = self._encoded[workload] = _encode(_consumer_answer(workload, consumers, claims, self._header))
         return encoded
 
     def tenant(self, key: str) -> TenantAnswer | None:
@@ -130,7 +159,7 @@ class Directory:
     def _tenant_sandbox(self, sandbox: Sandbox) -> TenantSandbox:
         metadata, status = sandbox.metadata, sandbox.status
         ready = find_condition(status.conditions, ConditionType.READY)
-        routes = self._routes_of_sandbox.find(ObjectKey(metadata.namespace, metadata.name))
+        claims = self._claims_of_sandbox.find(ObjectKey(metadata.namespace, metadata.name))
         return TenantSandbox(
             namespace=metadata.namespace,
             name=metadata.name,
@@ -142,18 +171,18 @@ class Directory:
             routes=tuple(TenantRoute(service=item.service, state=item.state) for item in status.routes),
             consumers=tuple(
                 TenantConsumer(
-                    consumer=f"{metadata.namespace}/{route.spec.deployment}",
-                    topics=tuple(sorted(route.spec.topics)),
-                    group=route.spec.fork_group,
-                    phase=route.status.phase,
+                    consumer=f"{claim.namespace}/{claim.deployment}",
+                    topics=tuple(sorted(claim.topics)),
+                    group=claim.group,
+                    phase=claim.phase,
                 )
-                for route in _by_name(routes)
+                for claim in _by_name(claims)
             ),
         )
 
 
 def _consumer_answer(
-    workload: Workload, consumers: Collection[KafkaConsumer], routes: Collection[KafkaRoute], header: Header
+    workload: Workload, consumers: Collection[KafkaConsumer], claims: Collection[_Claim], header: Header
 ) -> ConsumerAnswer:
     """A KafkaRoute counts even when its KafkaConsumer is gone: its fork goes on, so the baseline must still skip.
 
@@ -164,11 +193,11 @@ def _consumer_answer(
         for topic in consumer.spec.topics:
             groups.setdefault(topic, consumer.spec.group)
     changes: dict[str, list[ChangeAnswer]] = {topic: [] for topic in groups}
-    for route in _by_name(routes):
-        for topic in route.spec.topics:
-            groups.setdefault(topic, route.spec.baseline_group)
-            changes.setdefault(topic, []).append(_change_answer(route))
-    intervals = [item.spec.poll_interval for item in consumers] + [item.spec.poll_interval for item in routes]
+    for claim in _by_name(claims):
+        for topic in claim.topics:
+            groups.setdefault(topic, claim.baseline_group)
+            changes.setdefault(topic, []).append(_change_answer(claim))
+    intervals = [item.spec.poll_interval for item in consumers] + [item.poll_interval for item in claims]
     return ConsumerAnswer(
         consumer=str(workload),
         header=header,
@@ -177,18 +206,12 @@ def _consumer_answer(
     )
 
 
-def _by_name(routes: Collection[KafkaRoute]) -> list[KafkaRoute]:
-    return sorted(routes, key=lambda item: item.metadata.name)
+def _by_name(claims: Collection[_Claim]) -> list[_Claim]:
+    return sorted(claims, key=lambda item: item.name)
 
 
-def _change_answer(route: KafkaRoute) -> ChangeAnswer:
-    return ChangeAnswer(
-        id=route.metadata.name,
-        sandbox=route.spec.sandbox,
-        keys=tuple(sorted(route.spec.keys)),
-        group=route.spec.fork_group,
-        phase=route.status.phase,
-    )
+def _change_answer(claim: _Claim) -> ChangeAnswer:
+    return ChangeAnswer(id=claim.name, sandbox=claim.sandbox, keys=claim.keys, group=claim.group, phase=claim.phase)
 
 
 def _poll_seconds(interval: str) -> float:

@@ -13,7 +13,7 @@ from sidestream.api.base import Model
 from sidestream.api.kafka import KafkaConsumer, KafkaRoute
 from sidestream.api.sandbox import Sandbox
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
-from sidestream.kube.reflector import Change, Reflector, WatchableApi
+from sidestream.kube.reflector import Change, Keep, Reflector, WatchableApi
 from sidestream.mapping.answers import Header
 from sidestream.mapping.directory import Directory, Workload
 from sidestream.runtime.clock import Clock
@@ -21,6 +21,8 @@ from sidestream.runtime.reconcile import ObjectKey
 
 STALE_SECONDS: Final = 120.0
 """A watch that has been silent for so long is not trusted: the API server sends a bookmark about once a minute."""
+
+_METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 M = TypeVar("M", bound=Model)
 
@@ -40,9 +42,14 @@ class MappingStore:
         self._directory = Directory(header)
         self._on_change: Callable[[Workload], None] = _nobody_listens
         self._reflectors = (
-            self._reflector(KAFKA_CONSUMERS, KafkaConsumer.from_json, self._directory.put_consumer),
-            self._reflector(KAFKA_ROUTES, KafkaRoute.from_json, self._directory.put_route),
-            self._reflector(SANDBOXES, Sandbox.from_json, self._directory.put_sandbox),
+            self._reflector(KAFKA_CONSUMERS, KafkaConsumer.from_json, self._directory.put_consumer, _keeping()),
+            self._reflector(KAFKA_ROUTES, KafkaRoute.from_json, self._directory.put_route, _keeping("phase")),
+            self._reflector(
+                SANDBOXES,
+                Sandbox.from_json,
+                self._directory.put_sandbox,
+                _keeping("conditions", "workloads", "routes"),
+            ),
         )
 
     @property
@@ -77,12 +84,25 @@ class MappingStore:
         resource: Resource,
         parse: Callable[[Object], M],
         put: Callable[[ObjectKey, M | None], set[Workload]],
+        keep: Keep,
     ) -> Reflector:
         def take(change: Change) -> None:
             for workload in put(change.key, _parsed(change, parse)):
                 self._on_change(workload)
 
-        return Reflector(self._api, resource, self._clock, on_change=take)
+        return Reflector(self._api, resource, self._clock, on_change=take, keep=keep)
+
+
+def _keeping(*status: str) -> Keep:
+    """Identity, spec and these fields of the status: offsets of every partition would be most of the memory."""
+
+    def keep(obj: Object) -> Object:
+        found = obj.get("status") or {}
+        kept: Object = {name: obj[name] for name in ("apiVersion", "kind", "spec") if name in obj}
+        metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
+        return {**kept, "metadata": metadata, "status": {name: found[name] for name in status if name in found}}
+
+    return keep
 
 
 def _parsed(change: Change, parse: Callable[[Object], M]) -> M | None:

@@ -127,6 +127,13 @@ async def test_a_list_whose_pages_expire_is_read_in_one() -> None:
         assert "limit" not in server.asked[-1]
 
 
+async def test_a_list_holds_only_what_its_caller_keeps() -> None:
+    async with serving() as (server, api):
+        server.will(200, {"metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"name": "a"}, "spec": {}}]})
+        items, _ = await api.list_versioned(DEPLOYMENTS, keep=lambda item: {"kind": item["kind"]})
+        assert items == [{"kind": "Deployment"}]
+
+
 async def test_server_side_apply_names_its_manager() -> None:
     async with serving() as (server, api):
         server.will(200, OBJECT)

@@ -8,7 +8,7 @@ from builders import FakeClock, having, kafka_route, settle
 from sidestream.errors import NotServedError, TransientError
 from sidestream.kube.errors import ExpiredError
 from sidestream.kube.port import KAFKA_ROUTES, Object, Resource
-from sidestream.kube.reflector import Change, Reflector, WatchEvent
+from sidestream.kube.reflector import Change, Keep, Reflector, WatchEvent, whole
 from sidestream.runtime.reconcile import ObjectKey
 
 
@@ -24,13 +24,13 @@ class Source:
         self.events: asyncio.Queue[WatchEvent | Exception | None] = asyncio.Queue()
 
     async def list_versioned(
-        self, resource: Resource, namespace: str = "", *, labels: str = ""
+        self, resource: Resource, namespace: str = "", *, labels: str = "", keep: Keep = whole
     ) -> tuple[Sequence[Object], str]:
         assert (resource, namespace, labels) == (KAFKA_ROUTES, "", "")
         if self.list_errors:
             raise self.list_errors.pop(0)
         self.listed += 1
-        return list(self.objects), self.version
+        return [keep(item) for item in self.objects], self.version
 
     async def watch(
         self, resource: Resource, namespace: str = "", *, labels: str = "", resource_version: str
@@ -160,3 +160,21 @@ async def test_the_age_of_the_last_event_grows_while_nothing_is_heard() -> None:
 async def test_the_copy_cannot_be_written() -> None:
     async with reflecting(Source(at("1")), FakeClock()) as (reflector, _):
         assert not hasattr(reflector.objects, "__setitem__")
+
+
+async def test_only_what_is_worth_keeping_stays_in_memory_and_is_told() -> None:
+    def keep(obj: Object) -> Object:
+        return {"metadata": obj["metadata"]}
+
+    source, told = Source(at("1")), list[Object]()
+    reflector = Reflector(
+        source, KAFKA_ROUTES, FakeClock(), on_change=lambda change: told.append(change.object), keep=keep
+    )
+    running = asyncio.create_task(reflector.run())
+    await settle()
+    await source.send(WatchEvent("MODIFIED", at("101")))
+    running.cancel()
+
+    kept = [{"metadata": at(version)["metadata"]} for version in ("1", "101")]
+    assert told == kept
+    assert list(reflector.objects.values()) == kept[1:]

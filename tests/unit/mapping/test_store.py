@@ -9,7 +9,7 @@ import pytest
 from builders import FakeClock, having, in_phase, kafka_consumer, kafka_route, sandbox, settle, without
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
-from sidestream.kube.reflector import WatchEvent
+from sidestream.kube.reflector import Keep, WatchEvent, whole
 from sidestream.mapping.answers import Header
 from sidestream.mapping.directory import Workload
 from sidestream.mapping.store import STALE_SECONDS, MappingStore
@@ -27,11 +27,11 @@ class Source:
         self.events: dict[Resource, asyncio.Queue[WatchEvent]] = {resource: asyncio.Queue() for resource in KINDS}
 
     async def list_versioned(
-        self, resource: Resource, namespace: str = "", *, labels: str = ""
+        self, resource: Resource, namespace: str = "", *, labels: str = "", keep: Keep = whole
     ) -> tuple[Sequence[Object], str]:
         assert (namespace, labels) == ("", "")
         await self.listing[resource].wait()
-        return [item for item in self.objects if item["kind"] == resource.kind], "100"
+        return [keep(item) for item in self.objects if item["kind"] == resource.kind], "100"
 
     async def watch(
         self, resource: Resource, namespace: str = "", *, labels: str = "", resource_version: str
@@ -141,3 +141,20 @@ async def test_a_silent_watch_is_not_trusted_but_still_answers(silent: Resource)
 
         await source.send(silent, WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "100"}}))
         assert store.why_not_ready() is None
+
+
+async def test_offsets_and_whatever_else_no_answer_needs_are_not_kept() -> None:
+    offsets = [{"topic": "orders.created", "partition": number, "offset": 7} for number in range(100)]
+    route = at(1, "Active")
+    route["status"]["start"] = offsets
+    route["metadata"]["managedFields"] = [{"manager": "sidestream-kafka"}]
+    source = Source(kafka_consumer(), route)
+    async with storing(source, FakeClock()) as store:
+        await source.let(*KINDS)
+
+        (kept,) = (
+            kept for reflector in store._reflectors for key, kept in reflector.objects.items() if key.name == "alice"
+        )
+        assert kept["status"] == {"phase": "Active"}
+        assert "managedFields" not in kept["metadata"]
+        assert phase_in(store) == "Active"
