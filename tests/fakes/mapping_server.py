@@ -51,6 +51,8 @@ class MappingServer:
     """Whether it does for `wait` what the mapping service does; older ones answer at once."""
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     """Path, If-None-Match and answered status of each request."""
+    authorizations: list[str] = field(default_factory=list)
+    """The Authorization header of each request."""
     waiting: int = 0
     _asked: threading.Condition = field(default_factory=threading.Condition)
 
@@ -102,6 +104,7 @@ def mapping_server() -> Iterator[MappingServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            state.authorizations.append(self.headers.get("Authorization", ""))
             status, tag, body = state.respond(self.path, self.headers.get("If-None-Match", ""))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))

@@ -28,6 +28,9 @@ def run(
     max_waiters: Annotated[
         int, typer.Option(envvar="SIDESTREAM_MAX_WAITERS", min=0, help="Requests that may wait for a change at once.")
     ] = 5000,
+    auth: Annotated[
+        bool, typer.Option(envvar="SIDESTREAM_AUTH", help="Answer only who shows a ServiceAccount's token.")
+    ] = False,
     log_format: LogFormatOption = LogFormat.JSON,
     log_level: LogLevelOption = "info",
 ) -> None:
@@ -36,4 +39,5 @@ def run(
 
     configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
     header = HeaderSettings(mode=header_mode, baggage_key=baggage_key, name=header_name)
-    asyncio.run(serve(MappingSettings(header=header, http_port=http_port, max_waiters=max_waiters)))
+    settings = MappingSettings(header=header, http_port=http_port, max_waiters=max_waiters, auth=auth)
+    asyncio.run(serve(settings))

@@ -116,5 +116,14 @@ class TenantsAnswer(Model):
 class Problem(Model):
     """Why there is no answer."""
 
-    reason: Literal["UnknownConsumer", "UnknownTenant", "NotReady", "TooManyWaiters", "InvalidRequest"]
+    reason: Literal[
+        "UnknownConsumer",
+        "UnknownTenant",
+        "NotReady",
+        "TooManyWaiters",
+        "InvalidRequest",
+        "Unauthorized",
+        "Forbidden",
+        "AuthorityAway",
+    ]
     message: str = Field(description="A sentence for people.")

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from sidestream.mapping import replies
 from sidestream.mapping.answers import ConsumerAnswer, Problem
 from sidestream.mapping.directory import Encoded, Workload
+from sidestream.mapping.gate import Gate
 from sidestream.mapping.source import Source
 from sidestream.mapping.waiting import TooManyWaitersError, WaitingRoom
 
@@ -26,9 +27,11 @@ _RESPONSES: Final[replies.Documented] = {
     404: {"model": Problem, "description": "No KafkaConsumer names the Deployment."},
     503: {
         "model": Problem,
-        "description": f"{replies.NOT_READY} Or too many requests wait: ask without `wait`, or later.",
+        "description": f"{replies.NOT_READY} Or too many requests wait: ask without `wait`, or later. Or the API "
+        "server cannot be asked who the caller is.",
     },
     **replies.INVALID,
+    **replies.REFUSED,
 }
 
 Wait = Annotated[
@@ -42,7 +45,7 @@ Wait = Annotated[
 ]
 
 
-def add_consumers(app: FastAPI, source: Source, room: WaitingRoom) -> None:
+def add_consumers(app: FastAPI, source: Source, room: WaitingRoom, gate: Gate) -> None:
     """Add the call to the application."""
 
     @app.get("/v1/consumers/{namespace}/{deployment}", name=_CALL, responses=_RESPONSES, response_class=Response)
@@ -50,6 +53,8 @@ def add_consumers(app: FastAPI, source: Source, room: WaitingRoom) -> None:
         request: Request,
         namespace: str,
         deployment: str,
+        *,
+        authorization: Annotated[str, RequestHeader()] = "",
         if_none_match: Annotated[str, RequestHeader()] = "",
         wait: Wait = 0,
     ) -> Response:
@@ -62,6 +67,7 @@ def add_consumers(app: FastAPI, source: Source, room: WaitingRoom) -> None:
             return _matches(if_none_match, etag)
 
         workload = Workload(namespace, deployment)
+        await gate.admit_consumer(authorization, workload, directory.kafka_consumers(workload))
         encoded = directory.consumer(workload)
         if wait and encoded is not None and knows(encoded.etag):
             try:

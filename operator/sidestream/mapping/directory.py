@@ -128,6 +128,10 @@ class Directory:
             encoded = self._encoded[workload] = _encode(_consumer_answer(workload, consumers, claims, self._header))
         return encoded
 
+    def kafka_consumers(self, workload: Workload) -> set[str]:
+        """Names of the KafkaConsumers that name the workload."""
+        return {item.metadata.name for item in self._consumers.find(workload)}
+
     def tenant(self, key: str) -> TenantAnswer | None:
         """Who serves one tenant, or None when no Sandbox answers to the key."""
         sandboxes = self._sandboxes(key)

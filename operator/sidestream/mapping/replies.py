@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from sidestream.api.base import Model
 from sidestream.mapping.answers import Problem
+from sidestream.mapping.gate import RefusedError
 from sidestream.mapping.metrics import REQUESTS
 
 JSON: Final = "application/json"
@@ -20,6 +21,10 @@ Documented = dict[int | str, dict[str, Any]]
 
 NOT_READY: Final = "The first listing is under way."
 UNAVAILABLE: Final[Documented] = {503: {"model": Problem, "description": NOT_READY}}
+REFUSED: Final[Documented] = {
+    401: {"model": Problem, "description": "Where callers have to say who they are: there is no valid bearer token."},
+    403: {"model": Problem, "description": "The caller may not read this."},
+}
 INVALID: Final[Documented] = {422: {"model": Problem, "description": "The request cannot be understood."}}
 
 
@@ -37,6 +42,13 @@ def answer(call: str, model: Model) -> Response:
 def problem(call: str, status: HTTPStatus, body: Problem, headers: dict[str, str] | None = None) -> Response:
     """Why the call has no answer."""
     return counted(call, _json(body, status, headers))
+
+
+def refused(request: Request, error: Exception) -> Response:
+    """What the gate says to who may not come in."""
+    assert isinstance(error, RefusedError)  # noqa: S101 - what it is registered for
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
+    return problem(request.scope["route"].name, error.status, error.problem, headers)
 
 
 def not_ready(call: str, fault: str | None) -> Response:

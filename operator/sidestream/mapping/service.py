@@ -1,4 +1,4 @@
-"""The mapping service as a program: one store, one HTTP face, which never lets a request reach the API server."""
+"""The mapping service as a program: one store, one HTTP face that answers from it and not from the API server."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
+from sidestream.kube.reviews import Reviews
 from sidestream.mapping import replies
 from sidestream.mapping.answers import Header
 from sidestream.mapping.consumers import add_consumers
+from sidestream.mapping.gate import AUDIENCE, Gate, OpenGate, RefusedError, TokenGate
 from sidestream.mapping.source import Source
 from sidestream.mapping.store import MappingStore
 from sidestream.mapping.tenants import add_tenants
@@ -31,19 +33,25 @@ _GRACE_SECONDS: Final = 5
 
 @dataclass(frozen=True)
 class MappingSettings:
-    """What `sidestream mapping` needs to know; so many requests may wait for a change at once."""
+    """What `sidestream mapping` needs to know.
+
+    So many requests may wait for a change at once; with `auth` callers have to show a ServiceAccount's token.
+    """
 
     header: HeaderSettings = field(default_factory=HeaderSettings)
     http_port: int = 8080
     max_waiters: int = DEFAULT_MAX_WAITERS
+    auth: bool = False
 
 
-def create_app(source: Source, room: WaitingRoom) -> FastAPI:
-    """The ASGI application."""
+def create_app(source: Source, room: WaitingRoom, gate: Gate | None = None) -> FastAPI:
+    """The ASGI application; without a gate it answers everybody."""
+    guard = gate or OpenGate()
     app = FastAPI(title="Sidestream mapping service", version="1", docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, replies.invalid)
-    add_consumers(app, source, room)
-    add_tenants(app, source)
+    app.add_exception_handler(RefusedError, replies.refused)
+    add_consumers(app, source, room, guard)
+    add_tenants(app, source, guard)
     _add_probes(app, source)
     return app
 
@@ -58,8 +66,9 @@ async def serve(settings: MappingSettings) -> None:
     async with connect() as api:
         store = MappingStore(api, clock, header=Header.of(settings.header))
         room = WaitingRoom(clock, store.etag, limit=settings.max_waiters)
+        gate = TokenGate(Reviews(api, audience=AUDIENCE), clock) if settings.auth else OpenGate()
         config = uvicorn.Config(
-            create_app(store, room),
+            create_app(store, room, gate),
             host="0.0.0.0",  # noqa: S104 - a pod's port
             port=settings.http_port,
             log_config=None,

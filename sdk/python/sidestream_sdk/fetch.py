@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -47,17 +48,19 @@ class HttpFetch:
     Past any HTTP_PROXY on purpose. In a mesh without interception that variable is how applications reach the sidecar,
     and elsewhere it is an egress proxy; the mapping must come neither by way of the very routes that it accompanies
     nor depend on a sidecar that starts after the application or stops before it. A connection for each request, so
-    that no consumer stays with a replica that others are told to leave.
+    that no consumer stays with a replica that others are told to leave. The token of `token_file` is sent along; it is
+    read for each request, as the kubelet replaces it long before it expires.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, token_file: str | None = None) -> None:
+        self._token_file = token_file
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._closed = False
 
     def get(self, url: str, *, etag: str, timeout: float) -> Answer:
         """See `Fetch`."""
-        headers = {"Accept": "application/json"} | ({"If-None-Match": etag} if etag else {})
+        headers = {"Accept": "application/json", **self._credentials()} | ({"If-None-Match": etag} if etag else {})
         parts = urlsplit(url)
         connection = self._connection(parts.scheme, parts.hostname or "", parts.port, min(timeout, _CONNECT_SECONDS))
         try:
@@ -79,6 +82,11 @@ class HttpFetch:
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _credentials(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {Path(self._token_file).read_text(encoding='ascii').strip()}"}
 
     def _hold(self, opened: socket.socket) -> None:
         with self._lock:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 ENV_MAPPING_URL: Final = "SIDESTREAM_MAPPING_URL"
 ENV_CONSUMER: Final = "SIDESTREAM_CONSUMER"
 ENV_SANDBOX: Final = "SIDESTREAM_SANDBOX"
+ENV_TOKEN_FILE: Final = "SIDESTREAM_TOKEN_FILE"  # noqa: S105 - a variable's name
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Identity:
     """One workload's consumer.
 
     `mapping_url` is the mapping service's base URL; `consumer` is `namespace/deployment` of the *baseline*, in its
-    forks too; `sandbox` is the Sandbox's name in a fork and None in the baseline.
+    forks too; `sandbox` is the Sandbox's name in a fork and None in the baseline; `token_file` holds the ServiceAccount
+    token to show, None where the mapping service asks for none.
 
     Raises:
         ValueError: the URL is not http(s), or `consumer` is not of two parts; the text is a sentence for users.
@@ -26,6 +28,7 @@ class Identity:
     mapping_url: str
     consumer: str
     sandbox: str | None = None
+    token_file: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no request could be made of."""
@@ -48,7 +51,12 @@ class Identity:
         url = env.get(ENV_MAPPING_URL, "").strip()
         if not url:
             return None
-        return cls(url, env.get(ENV_CONSUMER, "").strip(), env.get(ENV_SANDBOX, "").strip() or None)
+        return cls(
+            url,
+            env.get(ENV_CONSUMER, "").strip(),
+            env.get(ENV_SANDBOX, "").strip() or None,
+            env.get(ENV_TOKEN_FILE, "").strip() or None,
+        )
 
     @property
     def url(self) -> str:

@@ -57,7 +57,7 @@ class MappingClient:
         self.identity = identity
         self.mapping: Mapping | None = None
         """The mapping in force; replaced as a whole, never changed. None until the first was read."""
-        self._fetch = fetch or HttpFetch()
+        self._fetch = fetch or HttpFetch(identity.token_file)
         self._monotonic = monotonic
         self._pace = Pace(monotonic)
         self._etag = ""
@@ -134,7 +134,9 @@ class MappingClient:
             case HTTPStatus.SERVICE_UNAVAILABLE if _problem(answer.body, TOO_MANY_WAITERS) is not None:
                 return Outcome.NO_ROOM
             case status:
-                return self._fail(_State.REFUSED, f"the mapping service answers HTTP {status}")
+                sentence = _problem(answer.body)
+                what = f"the mapping service answers HTTP {status}" + (f" ({sentence})" if sentence else "")
+                return self._fail(_State.REFUSED, what)
 
     def _fail(self, state: _State, what: str) -> Outcome:
         if not self._stopped.is_set():
@@ -182,11 +184,11 @@ class MappingClient:
         logger.log(level, "Consumer %s: %s; %s.", self.identity.consumer, what, consequence)
 
 
-def _problem(body: bytes, reason: str) -> str | None:
-    """The sentence of the mapping service's own problem, or None: another's 404 or 503 says nothing of consumers."""
+def _problem(body: bytes, reason: str | None = None) -> str | None:
+    """The sentence of the mapping service's own problem (for this reason); None for whatever a proxy answers."""
     try:
         match json.loads(body):
-            case {"reason": str(given), "message": str(message)} if given == reason:
+            case {"reason": str(given), "message": str(message)} if reason in {None, given}:
                 return message.rstrip(".")
     except (ValueError, RecursionError):
         pass

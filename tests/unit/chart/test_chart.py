@@ -48,6 +48,7 @@ class TestSchema:
             ("operator.replicas=two", "/operator/replicas"),
             ("operator.workers=0", "/operator/workers"),
             ("mapping.maxWaiters=-1", "/mapping/maxWaiters"),
+            ("mapping.auth.enabled=perhaps", "/mapping/auth/enabled"),
             ("image.digest=latest", "/image/digest"),
             ("crds.enabled=perhaps", "/crds/enabled"),
             ("prober.url=example.com", "/prober/url"),
@@ -181,6 +182,12 @@ def test_mapping_is_a_service_that_applications_reach_by_a_fixed_name(render: Re
 def test_mapping_is_told_how_many_requests_may_wait(render: Render) -> None:
     told = environment(of_kind(render("mapping.maxWaiters=2000000"), "Deployment")["sidestream-mapping"])
     assert told["SIDESTREAM_MAX_WAITERS"] == "2000000"
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_mapping_is_told_whether_callers_show_tokens(render: Render, enabled: str) -> None:
+    told = environment(of_kind(render(f"mapping.auth.enabled={enabled}"), "Deployment")["sidestream-mapping"])
+    assert told["SIDESTREAM_AUTH"] == enabled
 
 
 def test_names_follow_the_release(helm: Helm) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from sidestream.kube import port
 from sidestream.kube.port import Resource
+from sidestream.kube.reviews import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
 
 from .conftest import NAMESPACE, Object, Render
 
@@ -88,6 +89,13 @@ def test_the_mapping_service_only_reads_our_kinds(render: Render) -> None:
     found = rights(render(), "ClusterRole", "mapping")
     assert {group for group, _ in found} == {"sidestream.dev"}
     assert all(verbs == READ for verbs in found.values())
+
+
+def test_the_mapping_service_may_ask_about_others_only_where_callers_show_tokens(render: Render) -> None:
+    usual = rights(render(), "ClusterRole", "mapping")
+    checking = rights(render("mapping.auth.enabled=true"), "ClusterRole", "mapping")
+    reviews = {(item.group, item.plural): {"create"} for item in (TOKEN_REVIEWS, SUBJECT_ACCESS_REVIEWS)}
+    assert checking == {**usual, **reviews}
 
 
 def test_the_prober_has_no_right_and_no_token(render: Render) -> None:

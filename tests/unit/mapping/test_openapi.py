@@ -12,15 +12,17 @@ from builders import FakeClock, in_phase, kafka_consumer, kafka_route, sandbox
 from sidestream.api.kafka import KafkaConsumer, KafkaRoute
 from sidestream.api.sandbox import Sandbox
 from sidestream.config import HeaderSettings
+from sidestream.kube.reviews import Access, Caller
 from sidestream.mapping.answers import Header
 from sidestream.mapping.directory import Directory, Workload
+from sidestream.mapping.gate import Gate, TokenGate
 from sidestream.mapping.service import create_app
 from sidestream.mapping.waiting import WaitingRoom
 from sidestream.runtime.reconcile import ObjectKey
 
 EXISTING = {"namespace": "shop", "deployment": "fulfilment", "key": "alice"}
 
-fuzzed = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+fuzzed = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 class Hurried(FakeClock):
@@ -50,13 +52,25 @@ class World:
         return encoded.etag if encoded else None
 
 
-def document_of(world: World, *, room: int = 10) -> schemathesis.schemas.BaseSchema:
-    app = create_app(world, WaitingRoom(Hurried(), world.etag_of, limit=room))
+class Strict:
+    """An authority that knows one token, whose owner may do nothing."""
+
+    async def caller_of(self, token: str) -> Caller | None:
+        return Caller("system:serviceaccount:elsewhere:nobody") if token == "known" else None
+
+    async def may(self, caller: Caller, access: Access) -> bool:
+        del caller, access
+        return False
+
+
+def document_of(world: World, *, room: int = 10, gate: Gate | None = None) -> schemathesis.schemas.BaseSchema:
+    app = create_app(world, WaitingRoom(Hurried(), world.etag_of, limit=room), gate)
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
 ordinary = document_of(World())
 starting = document_of(World(listed=False))
+guarded = document_of(World(), gate=TokenGate(Strict(), Hurried()))
 crowded = document_of(World(), room=0)
 
 
@@ -76,6 +90,19 @@ def test_whatever_is_asked_about_what_there_is(case: schemathesis.Case[Any]) -> 
 @fuzzed
 def test_whatever_is_asked_where_no_more_requests_may_wait(case: schemathesis.Case[Any]) -> None:
     case.headers["If-None-Match"] = "*"
+    ask_about_what_there_is(case)
+
+
+@guarded.parametrize()
+@fuzzed
+def test_whatever_is_asked_by_somebody_unknown(case: schemathesis.Case[Any]) -> None:
+    ask_about_what_there_is(case)
+
+
+@guarded.parametrize()
+@fuzzed
+def test_whatever_is_asked_by_somebody_without_rights(case: schemathesis.Case[Any]) -> None:
+    case.headers["Authorization"] = "Bearer known"
     ask_about_what_there_is(case)
 
 
@@ -99,5 +126,5 @@ def test_every_refusal_is_told_in_the_same_shape() -> None:
         if int(status) >= 400
     ]
 
-    assert {status for status, _ in refusals} == {"404", "422", "503"}
+    assert {status for status, _ in refusals} == {"401", "403", "404", "422", "503"}
     assert [schema for _, schema in refusals if schema != {"$ref": "#/components/schemas/Problem"}] == []

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -12,8 +14,9 @@ from builders import FakeClock, in_phase, kafka_consumer, kafka_route, sandbox, 
 from sidestream.api.kafka import KafkaConsumer, KafkaRoute
 from sidestream.api.sandbox import Sandbox
 from sidestream.config import HeaderSettings
-from sidestream.mapping.answers import Header
+from sidestream.mapping.answers import Header, Problem
 from sidestream.mapping.directory import Directory, Workload
+from sidestream.mapping.gate import RefusedError
 from sidestream.mapping.service import create_app
 from sidestream.mapping.waiting import WaitingRoom
 from sidestream.runtime.metrics import REGISTRY
@@ -237,6 +240,47 @@ async def test_a_client_that_hangs_up_is_not_waited_for() -> None:
     await answering
 
     assert clock.sleeping == 0
+
+
+# --- who may ask
+
+
+class Suspicious:
+    """A gate that lets nobody in."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    async def admit_consumer(self, authorization: str, workload: Workload, kafka_consumers: Iterable[str]) -> None:
+        self._refuse(authorization, str(workload), *kafka_consumers)
+
+    async def admit_tenants(self, authorization: str) -> None:
+        self._refuse(authorization)
+
+    def _refuse(self, *what: str) -> None:
+        self.asked.append(what)
+        raise RefusedError(HTTPStatus.UNAUTHORIZED, Problem(reason="Unauthorized", message="Go away."))
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (FULFILMENT, ("Bearer t", "shop/fulfilment", "fulfilment-orders")),
+        ("/v1/consumers/shop/nobody", ("Bearer t", "shop/nobody")),
+        ("/v1/tenants", ("Bearer t",)),
+        ("/v1/tenants/alice", ("Bearer t",)),
+        ("/v1/tenants/mallory", ("Bearer t",)),
+    ],
+)
+async def test_whom_the_gate_refuses_learns_nothing(path: str, asked: tuple[str, ...]) -> None:
+    source, gate = full(), Suspicious()
+    transport = httpx.ASGITransport(create_app(source, room_of(source), gate))
+    async with httpx.AsyncClient(transport=transport, base_url="http://mapping") as http:
+        response = await http.get(path, headers={"Authorization": "Bearer t"})
+
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+    assert response.json() == {"reason": "Unauthorized", "message": "Go away."}
+    assert gate.asked == [asked]
 
 
 # --- tenants and probes

@@ -24,6 +24,13 @@ def test_a_fork_has_one() -> None:
     assert identity.sandbox == "alice"
 
 
+def test_the_token_is_found_where_the_pod_says() -> None:
+    identity = Identity.from_env({**FULL, "SIDESTREAM_TOKEN_FILE": "/var/run/secrets/sidestream/token"})
+
+    assert identity is not None
+    assert identity.token_file == "/var/run/secrets/sidestream/token"
+
+
 def test_the_mapping_is_asked_for_by_the_baselines_name() -> None:
     assert Identity("http://mapping:8080/", "shop/ful filment").url == (
         "http://mapping:8080/v1/consumers/shop/ful%20filment"

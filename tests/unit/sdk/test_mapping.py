@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from http.client import IncompleteRead
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -274,6 +275,35 @@ def test_over_http_a_request_in_flight_is_broken_off_when_the_client_closes(
     assert caplog.records == [], "that the service is away was told, although it was us who went"
     with pytest.raises(ConnectionAbortedError):
         reader._fetch.get(reader.identity.url, etag="", timeout=1)
+
+
+def test_the_token_is_read_for_each_request_as_it_is_replaced(server: MappingServer, tmp_path: Path) -> None:
+    server.publish(mapping_json())
+    file = tmp_path / "token"
+    reader = MappingClient(Identity(server.url, "shop/fulfilment", token_file=str(file)))
+
+    for token in ("first", "second"):
+        file.write_text(f"{token}\n")
+        reader.poll()
+    file.unlink()
+    reader.poll()
+
+    assert server.authorizations == ["Bearer first", "Bearer second"]
+    assert reader.mapping is not None, "the last mapping stays"
+
+
+def test_without_a_token_file_no_token_is_sent(server: MappingServer) -> None:
+    MappingClient(Identity(server.url, "shop/fulfilment")).poll()
+
+    assert server.authorizations == [""]
+
+
+def test_why_the_service_refuses_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    client(
+        Script(Answer(401, body=b'{"reason": "Unauthorized", "message": "The request has no bearer token."}'))
+    ).poll()
+
+    assert "the mapping service answers HTTP 401 (The request has no bearer token);" in caplog.text
 
 
 def test_over_http_errors_are_answers(server: MappingServer, started: Callable[[str | None], MappingClient]) -> None:
