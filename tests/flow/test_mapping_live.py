@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from flow.cluster import until
 from sidestream.api.labels import MANAGER_KAFKA
 from sidestream.kube.client import AioKubeApi, connect
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, Object
+from sidestream_demo.environment import program
 from sidestream_sdk import Identity, MappingClient
 
 pytestmark = pytest.mark.usefixtures("crds")
@@ -35,12 +38,12 @@ def applied(obj: Object, *parts: str) -> Object:
 
 
 @contextmanager
-def mapping_service() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def mapping_service(**variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The program on a free port; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "sidestream", "mapping", "--http-port", str(port)]
-    process = subprocess.Popen(command, env={**os.environ, "SIDESTREAM_LOG_LEVEL": "warning"})
+    process = subprocess.Popen(command, env={**os.environ, "SIDESTREAM_LOG_LEVEL": "warning", **variables})
     try:
         yield f"http://127.0.0.1:{port}", process
     finally:
@@ -107,3 +110,45 @@ async def test_consumers_learn_of_a_hand_off_from_beginning_to_end(kubeconfig: s
         assert (ready.status_code, ready.text) == (200, "ok\n")
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
+
+
+def token_of(kubeconfig: str, namespace: str, audience: str) -> str:
+    """A token of the namespace's default ServiceAccount."""
+    command = [program("kubectl"), f"--kubeconfig={kubeconfig}", "--namespace", namespace]
+    command += ["create", "token", "default", "--audience", audience]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+async def test_the_api_server_says_whose_a_token_is_and_what_its_holder_may_read(
+    kubeconfig: str, namespace: str
+) -> None:
+    path = f"/v1/consumers/{namespace}/fulfilment"
+    tokens = {
+        "inside": await asyncio.to_thread(token_of, kubeconfig, namespace, "sidestream"),
+        "outside": await asyncio.to_thread(token_of, kubeconfig, "default", "sidestream"),
+        "for another audience": await asyncio.to_thread(token_of, kubeconfig, namespace, "somebody-else"),
+        "made up": "no.such.token",
+    }
+    with mapping_service(SIDESTREAM_AUTH="true") as (url, _):
+        async with connect(kubeconfig) as api, httpx.AsyncClient(base_url=url) as http:
+            await api.apply(
+                KAFKA_CONSUMERS, applied(kafka_consumer("c", in_namespace(namespace)), "spec"), manager="test"
+            )
+
+            async def status(token: str) -> int:
+                return (await http.get(path, headers={"Authorization": f"Bearer {token}"})).status_code
+
+            async def is_known() -> bool:
+                try:
+                    return await status(tokens["inside"]) == HTTPStatus.OK
+                except httpx.TransportError:
+                    return False
+
+            await until(is_known, "the mapping service answers the consumer's own namespace", PATIENCE)
+            assert {name: await status(token) for name, token in tokens.items()} == {
+                "inside": 200,
+                "outside": 403,
+                "for another audience": 401,
+                "made up": 401,
+            }
+            assert (await http.get(path)).status_code == HTTPStatus.UNAUTHORIZED
