@@ -27,7 +27,7 @@ def run(
     http_port: HttpPortOption = 8080,
     max_waiters: Annotated[
         int, typer.Option(envvar="SIDESTREAM_MAX_WAITERS", min=0, help="Requests that may wait for a change at once.")
-    ] = 5000,
+    ] = 3000,
     auth: Annotated[
         bool, typer.Option(envvar="SIDESTREAM_AUTH", help="Answer only who shows a ServiceAccount's token.")
     ] = False,

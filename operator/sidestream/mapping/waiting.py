@@ -15,7 +15,7 @@ from sidestream.mapping.directory import Workload
 from sidestream.mapping.metrics import WAITERS, WAITERS_REFUSED
 from sidestream.runtime.clock import Clock
 
-DEFAULT_MAX_WAITERS: Final = 5000
+DEFAULT_MAX_WAITERS: Final = 3000
 
 _Wake = asyncio.Future[None]
 
