@@ -25,16 +25,34 @@ Value = float | int | str | bool | list[float]
 
 @dataclass(frozen=True)
 class Figure:
-    """One number (or its runs), in which unit, and the limit it has to keep, where it has one."""
+    """One number (or its runs), in which unit, and what it has to keep: at most `limit`, at least `at_least`."""
 
     value: Value
     unit: str
     limit: float | None = None
+    at_least: float | None = None
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether there is anything to keep."""
+        return self.limit is not None or self.at_least is not None
 
     @property
     def holds(self) -> bool:
-        """Whether it keeps its limit."""
-        return self.limit is None or (isinstance(self.value, float | int) and self.value <= self.limit)
+        """Whether it keeps its limits; what is no number keeps none."""
+        if not self.has_limit:
+            return True
+        return (
+            isinstance(self.value, float | int)
+            and (self.limit is None or self.value <= self.limit)
+            and (self.at_least is None or self.value >= self.at_least)
+        )
+
+    @property
+    def limits(self) -> str:
+        """The limits as the table shows them."""
+        bounds = {"at most": self.limit, "at least": self.at_least}
+        return ", ".join(f"{which} {bound:.2f}" for which, bound in bounds.items() if bound is not None)
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,8 @@ def publish(report: Report, console: Console) -> Report:
     for column in ("figure", "value", "unit", "limit", ""):
         table.add_column(column, justify="right" if column in {"value", "limit"} else "left")
     for name, figure in report.figures.items():
-        limit = "" if figure.limit is None else f"{figure.limit:.2f}"
-        verdict = "" if figure.limit is None else "[green]kept[/]" if figure.holds else "[red]missed[/]"
-        table.add_row(name, _shown(figure.value), figure.unit, limit, verdict)
+        verdict = "" if not figure.has_limit else "[green]kept[/]" if figure.holds else "[red]missed[/]"
+        table.add_row(name, _shown(figure.value), figure.unit, figure.limits, verdict)
     console.print(table)
     FOLDER.mkdir(parents=True, exist_ok=True)
     file = FOLDER / f"{report.name}.json"
