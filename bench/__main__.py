@@ -8,13 +8,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bench import brokers, mapping, ready
+from bench import brokers, mapping, ready, sdk
 from bench.report import Report, publish
 from sidestream_demo.environment import Environment
 from sidestream_demo.errors import DemoError
 
 BENCHMARKS: dict[str, Callable[[Environment, Console], Report]] = {
     "ready": ready.measure,
+    "sdk": sdk.measure,
     "mapping": mapping.measure,
     "brokers": brokers.measure,
 }
