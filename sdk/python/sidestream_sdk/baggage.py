@@ -67,6 +67,17 @@ class Reading(NamedTuple):
 
 TenantReader = Callable[[Headers | None], Reading]
 
+RawTenant = bytes | tuple[Any, ...] | None
+"""What of a record's headers says whose it is, unread; equal ones read alike, so it is good for a key."""
+
+
+class ReadingSteps(NamedTuple):
+    """`tenant_reader` in its two steps, for who remembers more than the reading. Neither raises."""
+
+    find: Callable[[Headers | None], RawTenant]
+    read: Callable[[Any], Reading]
+
+
 _NOTHING: Final = Reading(None)
 _TOO_LONG: Final = Reading(None, malformed=1)
 
@@ -76,19 +87,23 @@ def tenant_reader(rules: HeaderRules) -> TenantReader:
 
     It remembers headers by their bytes: a repeated one costs a dict lookup.
     """
-    parse = lru_cache(maxsize=_CACHED)(lambda value: parse_baggage(value, rules.baggage_key))
+    find, read = reading_steps(rules)
+    return lambda headers: read(find(headers))
 
-    def read_baggage(headers: Headers | None) -> Reading:
-        if not headers:
-            return _NOTHING
-        value = _joined(headers, BAGGAGE)
-        return _NOTHING if value is None else parse(value)
 
-    def read_exact(headers: Headers | None) -> Reading:
-        return parse_exact(_values(headers, rules.name)) if headers else _NOTHING
+def reading_steps(rules: HeaderRules) -> ReadingSteps:
+    """How to find by `rules` what has to be read, and how to read it; readings are remembered."""
+    find_baggage, find_plain = _joining_finder(BAGGAGE), _values_finder(rules.name)
 
-    def read_both(headers: Headers | None) -> Reading:
-        member, plain = read_baggage(headers), read_exact(headers)
+    def read_baggage(value: bytes | None) -> Reading:
+        return _NOTHING if value is None else parse_baggage(value, rules.baggage_key)
+
+    def find_both(headers: Headers | None) -> RawTenant:
+        pairs = list(_pairs(headers))
+        return find_baggage(pairs), find_plain(pairs)
+
+    def read_both(found: tuple[bytes | None, tuple[bytes, ...]]) -> Reading:
+        member, plain = read_baggage(found[0]), parse_exact(found[1])
         differ = member.key is not None and plain.key is not None and member.key != plain.key
         return Reading(
             plain.key if member.key is None else member.key,
@@ -98,11 +113,22 @@ def tenant_reader(rules: HeaderRules) -> TenantReader:
 
     match rules.mode:
         case "baggage":
-            return read_baggage
+            return ReadingSteps(find_baggage, _remembering(read_baggage))
         case "exact":
-            return read_exact
+            return ReadingSteps(find_plain, _remembering(parse_exact))
         case "both":
-            return read_both
+            return ReadingSteps(find_both, _remembering(read_both))
+
+
+def size_of(raw: RawTenant) -> int:
+    """How many bytes remembering this would keep."""
+    match raw:
+        case None:
+            return 0
+        case bytes():
+            return len(raw)
+        case _:
+            return sum(map(size_of, raw))
 
 
 def parse_baggage(value: bytes, key: str) -> Reading:
@@ -136,7 +162,7 @@ def with_member(baggage: str, key: str, value: str) -> str:
 
 def joined_baggage(headers: Headers) -> str:
     """All `baggage` headers as one, for passing on as it came; empty when there is none or it is too long."""
-    value = _joined(headers, BAGGAGE) or b""
+    value = _joining_finder(BAGGAGE)(headers) or b""
     return value.decode("utf-8", "replace") if len(value) <= MAX_BYTES else ""
 
 
@@ -146,18 +172,35 @@ def _last(found: list[str], malformed: int) -> Reading:
     return Reading(found[-1] or None, malformed, conflicts=len(set(found)) - 1)
 
 
-def _joined(headers: Headers, name: str) -> bytes | None:
-    joined: bytes | None = None
-    for header, value in headers.items() if isinstance(headers, Mapping) else headers:
-        if header == name:
-            text = value if isinstance(value, bytes) else _to_bytes(value)
-            joined = text if joined is None else joined + b"," + text
-    return joined
+def _remembering(parse: Callable[[Any], Reading]) -> Callable[[Any], Reading]:
+    remembered = lru_cache(maxsize=_CACHED)(parse)
+    return lambda raw: remembered(raw) if size_of(raw) <= MAX_BYTES else parse(raw)
 
 
-def _values(headers: Headers, name: str) -> list[HeaderValue]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return [value for header, value in pairs if header == name]
+def _joining_finder(name: str) -> Callable[[Headers | None], bytes | None]:
+    def find(headers: Headers | None) -> bytes | None:
+        joined: bytes | None = None
+        # confluent-kafka gives a list; asking whether it is a Mapping costs as much as all the rest.
+        for header, value in headers if type(headers) is list else _pairs(headers):
+            if header == name:
+                text = value if type(value) is bytes else _to_bytes(value)
+                joined = text if joined is None else joined + b"," + text
+        return joined
+
+    return find
+
+
+def _values_finder(name: str) -> Callable[[Headers | None], tuple[bytes, ...]]:
+    def find(headers: Headers | None) -> tuple[bytes, ...]:
+        return tuple(_to_bytes(value) for header, value in _pairs(headers) if header == name)
+
+    return find
+
+
+def _pairs(headers: Headers | None) -> Iterable[tuple[str, HeaderValue]]:
+    if headers is None:
+        return ()
+    return headers.items() if isinstance(headers, Mapping) else headers
 
 
 def _to_bytes(value: HeaderValue) -> bytes:

@@ -18,7 +18,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
@@ -77,8 +77,8 @@ class SandboxConsumer(Consumer):
         self._client = mapping if mapping is not None else MappingClient(who)
         self._owns_client = mapping is None
         self._tally = ConsumerTally(self._commit_settings.group, self._client.age)
-        self._filter = RecordFilter(sandbox=who.sandbox, tally=self._tally)
         self._progress = SkipProgress() if self._commit_settings.needs_help else None
+        self._filter = RecordFilter(sandbox=who.sandbox, tally=self._tally, progress=self._progress)
         self._stored: dict[Place, int] = {}
         self._progress_due = 0.0
         self._admitted = False
@@ -99,14 +99,26 @@ class SandboxConsumer(Consumer):
         deadline = _deadline(timeout)
         if not self._admitted and not self._admit(deadline):
             return None
-        self._commit_progress()
+        return self._next(records, deadline)
+
+    def _next(self, records: RecordFilter, deadline: float | None) -> Message | None:
+        read, client = super().poll, self._client
+        wait = _remaining(deadline)
         while True:
-            message = super().poll(_remaining(deadline))
-            if message is None or message.error() is not None or self._takes(records, message):
+            if self._progress is not None:
+                self._commit_progress()
+            message = read(wait)
+            if message is None or message.error() is not None:
                 return message
-            if deadline is not None and time.monotonic() > deadline + SKIP_GRACE_SECONDS:
-                return None
-            self._commit_progress()
+            if client.mapping is not records.mapping:
+                self._update(records)
+            if records.takes(message):
+                return message
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left < -SKIP_GRACE_SECONDS:
+                    return None
+                wait = left if left > 0 else 0.0  # not by max(), which takes as long as the rest of the arithmetic
 
     def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Message]:
         """Up to `num_messages` records of ours, events and errors; the empty list after `timeout` seconds."""
@@ -116,23 +128,19 @@ class SandboxConsumer(Consumer):
         deadline = _deadline(timeout)
         if not self._admitted and not self._admit(deadline):
             return []
-        self._commit_progress()
         while True:
-            batch = super().consume(num_messages, _remaining(deadline))
-            ours = [message for message in batch if message.error() is not None or self._takes(records, message)]
-            if ours or not batch or (deadline is not None and time.monotonic() > deadline + SKIP_GRACE_SECONDS):
-                return ours
             self._commit_progress()
+            batch = super().consume(num_messages, _remaining(deadline))
+            self._update(records)
+            came = bool(batch)
+            ours = records.own(batch)
+            if ours or not came or (deadline is not None and time.monotonic() > deadline + SKIP_GRACE_SECONDS):
+                return ours
 
-    def _takes(self, records: RecordFilter, message: Message) -> bool:
+    def _update(self, records: RecordFilter) -> None:
         mapping = self._client.mapping
         if mapping is not None and mapping is not records.mapping:
             records.update(mapping)
-        taken = records.takes(message)
-        if self._progress is not None:
-            place = (cast("str", message.topic()), cast("int", message.partition()))
-            (self._progress.given if taken else self._progress.skipped)(place, cast("int", message.offset()))
-        return taken
 
     # --- joining the group
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -27,11 +27,53 @@ class _Partition:
     due: bool = False
 
 
+class Positioned(Protocol):
+    """What of a Kafka message is noted here."""
+
+    def partition(self) -> int | None:
+        """The record's partition."""
+        ...
+
+    def offset(self) -> int | None:
+        """The record's offset."""
+        ...
+
+
+class TopicProgress:
+    """Notes of the record loop on one topic: each partition's last record given and its last one skipped.
+
+    Writing them down is all that is done for each record; `SkipProgress` reckons with them when it is asked. Which of
+    the two came first does not matter: skipped before the one given, it is nothing to commit past any more.
+    """
+
+    __slots__ = ("_given", "_skipped")
+
+    def __init__(self) -> None:
+        self._given: dict[int | None, Positioned] = {}
+        self._skipped: dict[int | None, Positioned] = {}
+
+    def note(self, record: Positioned, *, taken: bool) -> None:
+        """Note that this record, the next of its partition, goes to the application (`taken`) or is skipped."""
+        (self._given if taken else self._skipped)[record.partition()] = record
+
+    def take(self) -> tuple[list[Positioned], list[Positioned]]:
+        """The records given and skipped since last asked."""
+        noted = list(self._given.values()), list(self._skipped.values())
+        self._given.clear()
+        self._skipped.clear()
+        return noted
+
+
 class SkipProgress:
     """The state of every partition that a record came from."""
 
     def __init__(self) -> None:
         self._partitions: dict[Place, _Partition] = {}
+        self._topics: dict[str, TopicProgress] = {}
+
+    def of(self, topic: str) -> TopicProgress:
+        """Where the record loop notes what became of a topic's records."""
+        return self._topics.setdefault(topic, TopicProgress())
 
     def skipped(self, place: Place, offset: int) -> None:
         """The record at `offset` was skipped."""
@@ -52,6 +94,7 @@ class SkipProgress:
 
         Less than what it was given and had acknowledged before means that it turns back; it is left alone then.
         """
+        self._read_notes()
         partition = self._partition(place)
         if next_offset >= partition.given:
             partition.pending = False
@@ -62,20 +105,31 @@ class SkipProgress:
 
     def acknowledged_all(self) -> None:
         """Everything that came from the broker, given or skipped, was committed."""
+        self._read_notes()
         for partition in self._partitions.values():
             partition.pending = partition.due = False
 
     def forget(self, places: Iterable[Place]) -> None:
         """These partitions were taken away, or are read from another offset."""
+        self._read_notes()
         for place in places:
             self._partitions.pop(place, None)
 
     def take_due(self) -> list[tuple[Place, int]]:
         """The next offsets that may be committed now and were not named before."""
+        self._read_notes()
         due = [(place, partition.skipped) for place, partition in self._partitions.items() if partition.due]
         for place, _ in due:
             self._partitions[place].due = False
         return due
+
+    def _read_notes(self) -> None:
+        for topic, notes in self._topics.items():
+            given, skipped = notes.take()
+            for record in given:
+                self.given((topic, record.partition() or 0), record.offset() or 0)
+            for record in skipped:
+                self.skipped((topic, record.partition() or 0), record.offset() or 0)
 
     def _partition(self, place: Place) -> _Partition:
         partition = self._partitions.get(place)

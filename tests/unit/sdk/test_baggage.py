@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +82,25 @@ def test_a_repeated_header_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert readings == {Reading("alice")}
     assert parsed == [b"tenant=alice"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "name"),
+    [
+        pytest.param(HeaderRules(), "baggage", id="baggage"),
+        pytest.param(HeaderRules("exact"), "x-tenant-id", id="exact"),
+        pytest.param(HeaderRules("both"), "x-tenant-id", id="both"),
+    ],
+)
+def test_headers_that_are_too_long_are_not_kept(rules: HeaderRules, name: str) -> None:
+    tracemalloc.start()
+    try:
+        read = tenant_reader(rules)
+        for number in range(20):
+            read([(name, b"%d" % number + b"a" * 1_000_000)])
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_joined_baggage_drops_what_is_too_long_to_pass_on() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from hypothesis import given
+from dataclasses import dataclass
+
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidestream_sdk.progress import Place, SkipProgress
@@ -107,3 +109,61 @@ def test_nothing_is_ever_committed_past_a_record_in_the_applications_hands(steps
                     assert due <= offset
     if not pending and steps and steps[-1] == "skip":
         assert progress.take_due() == [(P0, offset)]
+
+
+@dataclass(frozen=True)
+class At:
+    place: Place
+    number: int
+
+    def partition(self) -> int:
+        return self.place[1]
+
+    def offset(self) -> int:
+        return self.number
+
+
+rare = ["acknowledge all", "turn back", "forget", "look"]
+steps_at_places = st.lists(
+    st.tuples(
+        st.sampled_from(["skip", "give", "acknowledge"]) | st.sampled_from(rare), st.sampled_from([P0, ("payments", 0)])
+    ),
+    min_size=3,
+    max_size=20,
+)
+
+
+@example(steps=[("give", P0), ("skip", P0), ("acknowledge", P0)])
+@settings(max_examples=500)
+@given(steps=steps_at_places)
+def test_notes_that_are_read_late_come_to_the_same_as_telling_each_record_at_once(
+    steps: list[tuple[str, Place]],
+) -> None:
+    told, noted = SkipProgress(), SkipProgress()
+    last_given: dict[Place, int] = {}
+    for offset, (step, place) in enumerate(steps):
+        match step:
+            case "skip":
+                told.skipped(place, offset)
+                noted.of(place[0]).note(At(place, offset), taken=False)
+            case "give":
+                last_given[place] = offset
+                told.given(place, offset)
+                noted.of(place[0]).note(At(place, offset), taken=True)
+            case "acknowledge":
+                next_offset = last_given.get(place, 0) + 1
+                told.acknowledged(place, next_offset)
+                noted.acknowledged(place, next_offset)
+            case "turn back":
+                told.acknowledged(place, offset // 2)
+                noted.acknowledged(place, offset // 2)
+            case "acknowledge all":
+                told.acknowledged_all()
+                noted.acknowledged_all()
+            case "forget":
+                told.forget([place])
+                noted.forget([place])
+            case _:
+                assert sorted(told.take_due()) == sorted(noted.take_due())
+
+    assert sorted(told.take_due()) == sorted(noted.take_due())
