@@ -79,6 +79,8 @@ class SandboxConsumer(Consumer):
         self._tally = ConsumerTally(self._commit_settings.group, self._client.age)
         self._progress = SkipProgress() if self._commit_settings.needs_help else None
         self._filter = RecordFilter(sandbox=who.sandbox, tally=self._tally, progress=self._progress)
+        # Looked up once, and not bound: a bound method would keep this object alive until the garbage collector comes.
+        self._read = super(SandboxConsumer, type(self)).poll
         self._stored: dict[Place, int] = {}
         self._progress_due = 0.0
         self._admitted = False
@@ -91,23 +93,20 @@ class SandboxConsumer(Consumer):
 
     # --- records
 
-    def poll(self, timeout: float | None = -1) -> Message | None:
+    def poll(self, timeout: float | None = -1) -> Message | None:  # noqa: C901 - calls would cost more than they do
         """The next record of ours, an event or error as of the base class, or None after `timeout` seconds."""
         records = self._filter
+        wait = -1 if timeout is None else timeout
         if records is None:
-            return super().poll(_seconds(timeout))
-        deadline = _deadline(timeout)
-        if not self._admitted and not self._admit(deadline):
-            return None
-        return self._next(records, deadline)
-
-    def _next(self, records: RecordFilter, deadline: float | None) -> Message | None:
-        read, client = super().poll, self._client
-        wait = _remaining(deadline)
+            return super().poll(wait)
+        deadline = None if wait < 0 else time.monotonic() + wait
+        if not self._admitted:
+            return SandboxConsumer.poll(self, _remaining(deadline)) if self._admit(deadline) else None
+        read, client = self._read, self._client
         while True:
             if self._progress is not None:
                 self._commit_progress()
-            message = read(wait)
+            message = read(self, wait)
             if message is None or message.error() is not None:
                 return message
             if client.mapping is not records.mapping:
@@ -115,10 +114,11 @@ class SandboxConsumer(Consumer):
             if records.takes(message):
                 return message
             if deadline is not None:
-                left = deadline - time.monotonic()
-                if left < -SKIP_GRACE_SECONDS:
-                    return None
-                wait = left if left > 0 else 0.0  # not by max(), which takes as long as the rest of the arithmetic
+                wait = deadline - time.monotonic()
+                if wait < 0:
+                    if wait < -SKIP_GRACE_SECONDS:
+                        return None
+                    wait = 0
 
     def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Message]:
         """Up to `num_messages` records of ours, events and errors; the empty list after `timeout` seconds."""

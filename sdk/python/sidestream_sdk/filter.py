@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Final, Protocol, TypeVar
 
-from sidestream_sdk.baggage import HeaderRules, Headers, RawTenant, ReadingSteps, reading_steps, size_of
+from sidestream_sdk.baggage import HeaderRules, Headers, RawTenant, Reading, ReadingSteps, reading_steps, size_of
 from sidestream_sdk.ownership import Mapping, TopicRule, rule_of
 from sidestream_sdk.progress import SkipProgress, TopicProgress
 from sidestream_sdk.tally import ConsumerTally, TopicTally
 
 REMEMBERED: Final = 1024
 REMEMBERED_BYTES: Final = 1024
-"""How many different headers of a topic are remembered, and of which length at most: 1 MiB together."""
+"""How many different headers of a topic are remembered, and of which length at most: together 1 MiB, with flaws 2."""
 
 
 class Record(Protocol):
@@ -43,6 +43,7 @@ class Record(Protocol):
 
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 class RecordFilter:
@@ -129,7 +130,7 @@ class RecordFilter:
 class _Topic:
     """What one topic's records are decided by, and what was decided: `verdicts` are those on flawless headers."""
 
-    __slots__ = ("_read", "counts", "default", "exceptions", "find", "name", "progress", "verdicts")
+    __slots__ = ("_flawed", "_read", "counts", "default", "exceptions", "find", "name", "progress", "verdicts")
 
     def __init__(
         self, name: str | None, rule: TopicRule, steps: ReadingSteps, counts: TopicTally, progress: TopicProgress | None
@@ -142,16 +143,24 @@ class _Topic:
         self.counts = counts
         self.progress = progress
         self.verdicts: dict[RawTenant, bool] = {}
+        self._flawed: dict[RawTenant, Reading] = {}
 
     def judge(self, raw: RawTenant) -> bool:
-        """Whether a record with these headers is taken, not from memory; counts their flaws."""
-        key, malformed, conflicts = self._read(raw)
+        """Whether a record is taken whose headers have no verdict yet, or have flaws, which are counted each time."""
+        reading = self._flawed.get(raw) or self._read(raw)
+        key, malformed, conflicts = reading
         taken = (key in self.exceptions) != self.default
         if malformed or conflicts:
             self.counts.malformed += malformed
             self.counts.conflicts += conflicts
-        elif size_of(raw) <= REMEMBERED_BYTES:
-            if len(self.verdicts) >= REMEMBERED:
-                self.verdicts.clear()
-            self.verdicts[raw] = taken
+            _remember(self._flawed, raw, reading)
+        else:
+            _remember(self.verdicts, raw, taken)
         return taken
+
+
+def _remember(known: dict[RawTenant, T], raw: RawTenant, what: T) -> None:
+    if size_of(raw) <= REMEMBERED_BYTES:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[raw] = what

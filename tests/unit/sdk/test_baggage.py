@@ -3,7 +3,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidestream_sdk.baggage import (
@@ -12,6 +12,7 @@ from sidestream_sdk.baggage import (
     HeaderRules,
     HeaderValue,
     Reading,
+    _parse_members,
     joined_baggage,
     parse_baggage,
     tenant_reader,
@@ -36,6 +37,20 @@ def test_no_headers_whatsoever_make_the_reader_raise(headers: list[tuple[str, He
 @given(value=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
 def test_a_written_value_is_read_back(value: str) -> None:
     assert parse_baggage(with_member("user=7", "tenant", value).encode(), "tenant") == Reading(value)
+
+
+@given(
+    value=st.text("tenan=alice,; \t%41\n", max_size=60).map(str.encode) | st.binary(max_size=60),
+    key=st.sampled_from(["tenant", "a", "ten.ant", "te nant", "a=b", ""]),
+)
+@example(value=b"tenant=a;p=1 , tenant = b%20c ;tenant=d, ,x=y", key="tenant")
+@example(value=b"tenant=a;p=1,tenant= b%20c \t", key="tenant")
+@example(value=b"tenant=a;p=1", key="tenant")
+@example(value=b"x=1;tenant=bob,tenant;a=1", key="tenant")
+@example(value=b"a=b=c", key="a=b")
+@example(value=b"tenxant=a", key="ten.ant")
+def test_the_quick_way_through_a_flawless_header_reads_as_the_definition_does(value: bytes, key: str) -> None:
+    assert parse_baggage(value, key) == _parse_members(value, key.encode())
 
 
 @given(members=st.lists(st.tuples(tokens, tokens), max_size=8), key=tokens, value=tokens)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.mapping_server import change_json, mapping_json
-from sidestream_sdk.baggage import HeaderRules, Headers, Reading, parse_baggage, parse_exact
+from sidestream_sdk.baggage import HeaderRules, Headers, Reading, parse_baggage, parse_exact, size_of
 from sidestream_sdk.filter import REMEMBERED, REMEMBERED_BYTES, RecordFilter
 from sidestream_sdk.ownership import Change, Mapping, TopicMapping, takes
 from sidestream_sdk.progress import SkipProgress
@@ -224,23 +224,25 @@ def test_what_is_remembered_is_bounded_in_number_and_in_size(tally: ConsumerTall
     sizes = []
     for number in range(2 * REMEMBERED + 10):
         assert not records.takes(FakeRecord(f"session={number},tenant=alice"))
+        assert not records.takes(FakeRecord(f"session={number},tenant=alice,nonsense"))
         assert records.takes(FakeRecord(f"session={number},tenant=bob,{'x' * REMEMBERED_BYTES}=1"))
-        sizes.append(len(records._topics["orders.created"].verdicts))
+        topic = records._topics["orders.created"]
+        sizes.append((len(topic.verdicts), len(topic._flawed)))
 
-    assert max(sizes) == REMEMBERED
-    assert all(
-        isinstance(raw, bytes) and len(raw) <= REMEMBERED_BYTES for raw in records._topics["orders.created"].verdicts
-    )
+    assert max(sizes) == (REMEMBERED, REMEMBERED)
+    assert all(size_of(raw) <= REMEMBERED_BYTES for known in (topic.verdicts, topic._flawed) for raw in known)
 
 
 def test_a_repeated_header_is_read_once_for_each_topic(tally: ConsumerTally, monkeypatch: pytest.MonkeyPatch) -> None:
     records = RecordFilter(sandbox=None, tally=tally)
     records.update(Mapping.from_json(mapping_json(change_json("alice"))))
     assert not records.takes(FakeRecord("tenant=alice"))
+    assert records.takes(FakeRecord("tenant=bob,nonsense"))
     topic = records._topics["orders.created"]
     monkeypatch.setattr(topic, "_read", lambda _: pytest.fail("it was read again"))
 
     assert records.own([FakeRecord("tenant=alice")] * 3) == []
+    assert records.takes(FakeRecord("tenant=bob,nonsense"))
     assert not records.takes(FakeRecord("tenant=alice"))
 
 
