@@ -27,8 +27,9 @@ from sidestream_sdk.identity import Identity
 from sidestream_sdk.mapping import MappingClient
 from sidestream_sdk.ownership import Mapping as ConsumerMapping
 from sidestream_sdk.ownership import why_not_join
-from sidestream_sdk.progress import Place, SkipProgress
+from sidestream_sdk.progress import Place, SkipProgress, next_offsets
 from sidestream_sdk.settings import CommitSettings, with_earliest
+from sidestream_sdk.subscription import RebalanceCallback, check_subscription, rebalance_callbacks
 from sidestream_sdk.tally import REGISTRY, ConsumerTally, export_metrics
 
 logger = logging.getLogger("sidestream_sdk")
@@ -36,10 +37,6 @@ logger = logging.getLogger("sidestream_sdk")
 SKIP_GRACE_SECONDS: Final = 0.010
 PROGRESS_SECONDS: Final = 1.0
 """How often skipped records are committed past where librdkafka does not do it by itself."""
-
-_REBALANCE_CALLBACKS: Final = ("on_assign", "on_revoke", "on_lost")
-
-RebalanceCallback = Callable[[Consumer, list[TopicPartition]], None]
 
 
 class SandboxConsumer(Consumer):
@@ -146,10 +143,10 @@ class SandboxConsumer(Consumer):
 
     def subscribe(self, topics: list[str], *args: Any, **callbacks: Any) -> None:
         """As the base class's; takes effect in the first `poll` after a mapping was read."""
-        named = {**dict(zip(_REBALANCE_CALLBACKS, args, strict=False)), **callbacks}
         if self._filter is None:
-            super().subscribe(topics, **named)
+            super().subscribe(topics, *args, **callbacks)
             return
+        named = rebalance_callbacks(args, callbacks)
         if self._progress is not None:
             named["on_revoke"] = self._forgetting(named.get("on_revoke"))
             if "on_lost" in named:
@@ -158,6 +155,7 @@ class SandboxConsumer(Consumer):
         if self._admitted:
             join(topics, **named)
         else:
+            check_subscription(topics, named)
             self._subscription = lambda: join(topics, **named)
 
     def unsubscribe(self) -> None:
@@ -189,7 +187,7 @@ class SandboxConsumer(Consumer):
         """As the base class's."""
         result = super().commit(*args, **keywords)
         if self._progress is not None:
-            places = _next_offsets(args, keywords)
+            places = next_offsets(args, keywords)
             if places is not None:
                 self._acknowledge(places)
             elif self._commit_settings.auto_store:
@@ -204,7 +202,7 @@ class SandboxConsumer(Consumer):
         super().store_offsets(*args, **keywords)
         if self._progress is None:
             return
-        places = _next_offsets(args, keywords) or {}
+        places = next_offsets(args, keywords) or {}
         if self._commit_settings.auto_commit:
             self._acknowledge(places)
         else:
@@ -257,6 +255,8 @@ class SandboxConsumer(Consumer):
         """As the base class's; also stops reading the mapping."""
         if self._filter is not None:
             self._finish()
+            # Nothing waits for a mapping any more: the base class says that it is closed.
+            self._admitted = True
         super().close()
 
     def __exit__(self, *exc: object) -> None:
@@ -275,17 +275,6 @@ def _fork_settings(settings: dict[str, Any], sandbox: str) -> dict[str, Any]:
     if previous is not None:
         logger.info("Fork of Sandbox %s: auto.offset.reset is earliest instead of %s.", sandbox, previous)
     return changed
-
-
-def _next_offsets(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[Place, int] | None:
-    """What `commit` or `store_offsets` was called with, as next offsets; None when it was called with neither."""
-    given = dict(zip(("message", "offsets"), args, strict=False)) | dict(keywords)
-    message, offsets = given.get("message"), given.get("offsets")
-    if message is not None:
-        return {(message.topic(), message.partition()): message.offset() + 1}
-    if offsets is not None:
-        return {(item.topic, item.partition): item.offset for item in offsets if item.offset >= 0}
-    return None
 
 
 def _seconds(timeout: float | None) -> float:

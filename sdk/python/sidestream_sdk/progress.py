@@ -7,9 +7,9 @@ everything given out before them is acknowledged, and not before: committing pas
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -136,3 +136,14 @@ class SkipProgress:
         if partition is None:
             partition = self._partitions[place] = _Partition()
         return partition
+
+
+def next_offsets(args: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[Place, int] | None:
+    """What `commit` or `store_offsets` was called with, as next offsets; None when it was called with neither."""
+    given = dict(zip(("message", "offsets"), args, strict=False)) | dict(keywords)
+    message, offsets = given.get("message"), given.get("offsets")
+    if message is not None:
+        return {(message.topic(), message.partition()): message.offset() + 1}
+    if offsets is not None:
+        return {(item.topic, item.partition): item.offset for item in offsets if item.offset >= 0}
+    return None
