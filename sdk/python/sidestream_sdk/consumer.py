@@ -14,6 +14,7 @@ and are committed past. What differs, and why:
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import weakref
@@ -79,7 +80,7 @@ class SandboxConsumer(Consumer):
         # Looked up once, and not bound: a bound method would keep this object alive until the garbage collector comes.
         self._read = super(SandboxConsumer, type(self)).poll
         self._stored: dict[Place, int] = {}
-        self._progress_due = 0.0
+        self._progress_due = 0.0 if self._progress is not None else math.inf
         self._admitted = False
         self._waiting_for = ""
         self._subscription: Callable[[], None] | None = None
@@ -96,12 +97,13 @@ class SandboxConsumer(Consumer):
         wait = -1 if timeout is None else timeout
         if records is None:
             return super().poll(wait)
-        deadline = None if wait < 0 else time.monotonic() + wait
+        now = time.monotonic()
+        deadline = None if wait < 0 else now + wait
         if not self._admitted:
             return SandboxConsumer.poll(self, _remaining(deadline)) if self._admit(deadline) else None
         read, client = self._read, self._client
         while True:
-            if self._progress is not None:
+            if now >= self._progress_due:
                 self._commit_progress()
             message = read(self, wait)
             if message is None or message.error() is not None:
@@ -110,8 +112,9 @@ class SandboxConsumer(Consumer):
                 self._update(records)
             if records.takes(message):
                 return message
+            now = time.monotonic()
             if deadline is not None:
-                wait = deadline - time.monotonic()
+                wait = deadline - now
                 if wait < 0:
                     if wait < -SKIP_GRACE_SECONDS:
                         return None
