@@ -9,6 +9,7 @@ machine meets both. Under Sidestream the consumer is a baseline, in three cases:
 
 A ratio is the throughput of SandboxConsumer over the plain one's, the median over the rounds, of the slower of the
 loops by `poll` and by `consume`. `added_us` is processor time of the thread that reads, a record, at the worst case.
+For a fair comparison librdkafka must not pause the fetch for a second when its queue is full (QUEUE_BACKOFF_MS).
 """
 
 import json
