@@ -21,7 +21,7 @@ demo: setup ## Show one tenant's request take its own way (KEEP=1 leaves it runn
 test: setup ## Prove it: unit tests, then flows and end to end on a real cluster
 	@hack/test
 
-test-unit: setup ## Only the tests that need no cluster (90 s)
+test-unit: setup ## Only the tests that need no cluster (2 min)
 	@hack/test unit
 
 check: setup ## Format, lint, types, layers, generated files fresh (30 s)
