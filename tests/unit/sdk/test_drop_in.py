@@ -8,73 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from fakes.brokers import Broker
 from fakes.consuming import DEADLINE, number_of, poll_until, read_numbers
 from fakes.mapping_server import MappingServer, change_json, mapping_json
+from fakes.stage import OWN_COMMITS, RECORDS, Make, Stage, outcome
 from sidestream_sdk import Identity, SandboxConsumer
-
-RECORDS = 6
-OWN_COMMITS = {"enable.auto.commit": False}
-
-Make = Callable[[dict[str, Any]], Consumer]
-
-
-@dataclass
-class Stage:
-    """A filled topic, and consumers of one kind to act on it; every scenario has groups of its own."""
-
-    broker: Broker
-    topic: str
-    group: str
-    make: Make
-    consumers: list[Consumer] = field(default_factory=list)
-
-    def consumer(self, config: dict[str, Any] | None = None) -> Consumer:
-        base = {
-            "bootstrap.servers": self.broker.bootstrap,
-            "group.id": self.group,
-            "auto.offset.reset": "earliest",
-            "auto.commit.interval.ms": 100,
-        }
-        self.consumers.append(self.make({**base, **(config or {})}))
-        return self.consumers[-1]
-
-    def subscribed(self, config: dict[str, Any] | None = None) -> Consumer:
-        consumer = self.consumer(config)
-        consumer.subscribe([self.topic])
-        return consumer
-
-    def assigned(self, config: dict[str, Any] | None = None) -> Consumer:
-        consumer = self.consumer(config)
-        consumer.assign([self.partition(OFFSET_BEGINNING)])
-        return consumer
-
-    def partition(self, offset: int = -1001) -> TopicPartition:
-        return TopicPartition(self.topic, 0, offset)
-
-    def committed(self) -> int:
-        return self.broker.committed(self.group, self.topic)
-
-    def position(self, consumer: Consumer) -> int:
-        return int(consumer.position([self.partition()])[0].offset)
-
-
-def outcome(call: Callable[[], object]) -> str:
-    """What a call returns, or the kind of what it raises; the text where it is the client's and not the language's."""
-    try:
-        return repr(call())
-    except KafkaException as error:
-        return f"KafkaException {error.args[0].code()}"
-    except RuntimeError as error:
-        return f"RuntimeError {error}"
-    except (TypeError, ValueError) as error:
-        return type(error).__name__
 
 
 def commits_by_itself(stage: Stage) -> object:
@@ -87,15 +29,8 @@ def commits_by_itself(stage: Stage) -> object:
 def fields_of_a_message(stage: Stage) -> object:
     message = stage.assigned().poll(DEADLINE)
     assert message is not None
-    return [
-        type(message).__name__,
-        message.key(),
-        message.value(),
-        message.headers(),
-        message.partition(),
-        message.offset(),
-        message.error(),
-    ]
+    content = (message.key(), message.value(), message.headers())
+    return type(message).__name__, content, message.partition(), message.offset(), message.error()
 
 
 def consume_in_batches(stage: Stage) -> object:
