@@ -33,35 +33,20 @@ MADE = (DEPLOYMENTS, SERVICES, KAFKA_ROUTES, VIRTUAL_SERVICES, CONTROLLER_REVISI
 """Every kind of object that Sidestream makes for a Sandbox, and those that its forks make."""
 
 WEB_SERVER = ["python", "-m", "http.server", "8080"]
-CONSUMER = [
-    "python",
-    "-c",
-    """
-import os, signal, sys
-from sidestream_sdk import SandboxConsumer
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-config = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"], "group.id": os.environ["KAFKA_GROUP_ID"],
-          "auto.offset.reset": "earliest", "session.timeout.ms": 6000}
-consumer = SandboxConsumer(config)
-consumer.subscribe([os.environ["KAFKA_TOPIC"]])
-try:
-    while True:
-        consumer.poll(0.5)
-finally:
-    consumer.close()
-""",
-]
 
-STUBBORN_CONSUMER = [
-    "python",
-    "-c",
-    """
+
+def _consumer(module: str, name: str, group: str) -> list[str]:
+    """A program that reads a topic with this class, in the group that an expression names."""
+    return [
+        "python",
+        "-c",
+        f"""
 import os, signal, sys
-from confluent_kafka import Consumer
+from {module} import {name}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-config = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"], "group.id": os.environ[os.environ["GROUP_FROM"]],
-          "auto.offset.reset": "earliest", "session.timeout.ms": 6000}
-consumer = Consumer(config)
+config = {{"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"], "group.id": {group},
+          "auto.offset.reset": "earliest", "session.timeout.ms": 6000}}
+consumer = {name}(config)
 consumer.subscribe([os.environ["KAFKA_TOPIC"]])
 try:
     while True:
@@ -69,7 +54,11 @@ try:
 finally:
     consumer.close()
 """,
-]
+    ]
+
+
+CONSUMER = _consumer("sidestream_sdk", "SandboxConsumer", 'os.environ["KAFKA_GROUP_ID"]')
+STUBBORN_CONSUMER = _consumer("confluent_kafka", "Consumer", 'os.environ[os.environ["GROUP_FROM"]]')
 """Without the SDK; takes its group from the variable that GROUP_FROM names."""
 
 
