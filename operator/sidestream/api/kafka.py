@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from sidestream.api.conditions import Condition
 from sidestream.api.sandbox import DURATION, list_map
 
 DEFAULT_GROUP_NAME = "{group}.sbx.{sandbox}"
+
+MOST_LEFT_BEHIND: Final = 50
+"""How many groups that were left behind a status lists."""
 
 
 class SecretRef(Model):
@@ -47,8 +50,11 @@ class KafkaClusterStatus(Model):
     cluster_id: str | None = None
     brokers: int = 0
     left_behind: Annotated[
-        tuple[str, ...], Field(max_length=50, json_schema_extra={"x-kubernetes-list-type": "set"})
-    ] = Field(default=(), description="Groups named like those of forks that no KafkaRoute knows; at most 50 of them.")
+        tuple[str, ...], Field(max_length=MOST_LEFT_BEHIND, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(
+        default=(),
+        description=f"Groups named like those of forks that no KafkaRoute knows; at most {MOST_LEFT_BEHIND} of them.",
+    )
     conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=list_map("type"))
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from sidestream.api.conditions import ConditionType, Reason, condition, merge_conditions
-from sidestream.api.kafka import KafkaCluster, KafkaClusterStatus
+from sidestream.api.kafka import MOST_LEFT_BEHIND, KafkaCluster, KafkaClusterStatus
 from sidestream.api.times import format_time
 from sidestream.kafka import metrics
 from sidestream.kafka.clusters import KafkaClusters
@@ -15,6 +15,7 @@ from sidestream.kafka.leftbehind import find_left_behind
 from sidestream.kafka.port import KafkaAdmin
 from sidestream.kafka.problems import KAFKA_PROBLEMS, KafkaProblem, Patience, problem
 from sidestream.kafka.statuses import is_news, write_status
+from sidestream.kafka.steps import NewsReason
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import KAFKA_CLUSTERS, KubeApi, Object
 from sidestream.runtime.clock import Clock
@@ -27,8 +28,6 @@ _BROKEN_SECONDS: Final = 2.0
 
 LOOK_SECONDS: Final = 300.0
 """How often groups are looked for that were left behind: the one question whose answer grows with the cluster."""
-
-MOST_LISTED: Final = 50
 
 _log = structlog.get_logger(__name__)
 
@@ -68,14 +67,14 @@ class KafkaClusterReconciler:
             self._patience.over(key)
             self._looked.pop(key.name, None)
             return Outcome()
+        cluster = KafkaCluster.from_json(live)
         if error is None and admin is not None:
-            status = status.model_copy(update={"left_behind": await self._left_behind(live, admin)})
-        wrote = await self._write(live, status, error)
+            status = status.model_copy(update={"left_behind": await self._left_behind(live, cluster, admin)})
+        wrote = await self._write(live, cluster, status, error)
         return Outcome(CHECK_SECONDS if error is None else _BROKEN_SECONDS, wrote)
 
-    async def _left_behind(self, live: Object, admin: KafkaAdmin) -> tuple[str, ...]:
+    async def _left_behind(self, live: Object, cluster: KafkaCluster, admin: KafkaAdmin) -> tuple[str, ...]:
         """What the status lists, looked up anew now and then; what is new on it is told."""
-        cluster = KafkaCluster.from_json(live)
         before, name, now = cluster.status.left_behind, cluster.metadata.name, self._clock.monotonic()
         if now - self._looked.get(name, float("-inf")) < LOOK_SECONDS:
             return before
@@ -86,17 +85,18 @@ class KafkaClusterReconciler:
             return before
         self._looked[name] = now
         metrics.LEFT_BEHIND.labels(name).set(len(found))
-        listed = found[:MOST_LISTED]
+        listed = found[:MOST_LEFT_BEHIND]
         if news := sorted(set(listed) - set(before)):
             text = (
                 f"Named like groups of forks, but no KafkaRoute knows them: {', '.join(news)}; delete them if nobody "
                 "uses them"
             )
-            await self._events.record(KAFKA_CLUSTERS, live, "Warning", "GroupsLeftBehind", text)
+            await self._events.record(KAFKA_CLUSTERS, live, "Warning", NewsReason.GROUPS_LEFT_BEHIND, text)
         return listed
 
-    async def _write(self, live: Object, status: KafkaClusterStatus, error: KafkaProblem | None) -> bool:
-        cluster = KafkaCluster.from_json(live)
+    async def _write(
+        self, live: Object, cluster: KafkaCluster, status: KafkaClusterStatus, error: KafkaProblem | None
+    ) -> bool:
         if error is None:
             servers = ", ".join(cluster.spec.bootstrap_servers)
             reachable = condition(

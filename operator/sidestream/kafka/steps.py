@@ -71,12 +71,13 @@ Effect = Place | Delete | Release
 
 
 class NewsReason(StrEnum):
-    """Reasons of Events about a hand-off."""
+    """Reasons of Events about hand-offs and their groups."""
 
     GROUP_CREATED = "GroupCreated"
     GROUP_RECREATED = "GroupRecreated"
     GROUP_DELETED = "GroupDeleted"
     GROUP_LEFT_BEHIND = "GroupLeftBehind"
+    GROUPS_LEFT_BEHIND = "GroupsLeftBehind"
     TOPIC_RECREATED = "TopicRecreated"
     HANDED_OVER = "HandedOver"
     DRAINED = "Drained"

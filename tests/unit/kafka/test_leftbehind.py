@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from builders import having, in_namespace, kafka_cluster, kafka_consumer, kafka_route
-from sidestream.api.kafka import KafkaCluster, KafkaConsumer, KafkaRoute
+from builders import having, in_namespace, kafka_cluster, kafka_consumer
+from sidestream.api.kafka import KafkaCluster, KafkaConsumer
 from sidestream.kafka.leftbehind import left_behind
 
 CONSUMER = KafkaConsumer.from_json(kafka_consumer())
-ROUTE = KafkaRoute.from_json(kafka_route())
+FORK_GROUPS = ["fulfilment.sbx.alice"]
 
 
 def cluster(template: str = "{group}.sbx.{sandbox}", name: str = "main") -> KafkaCluster:
@@ -29,7 +29,7 @@ def cluster(template: str = "{group}.sbx.{sandbox}", name: str = "main") -> Kafk
     ],
 )
 def test_left_behind_is(name: str, *, is_left: bool) -> None:
-    assert left_behind([name], cluster(), [CONSUMER], [ROUTE]) == ((name,) if is_left else ())
+    assert left_behind([name], cluster(), [CONSUMER], FORK_GROUPS) == ((name,) if is_left else ())
 
 
 @pytest.mark.parametrize("template", ["{sandbox}", "tests-{sandbox}", "{group}-fork", "{namespace}.{sandbox}"])
