@@ -6,7 +6,6 @@ again with its data; only when all three answer is it the next one's turn.
 
 import statistics
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,16 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from bench.report import Figure, Report, conditions, versions
+from bench.stage import installed_shop, live
 from sidestream.api import labels
-from sidestream.kube.port import DEPLOYMENTS, KAFKA_CLUSTERS, KAFKA_ROUTES, PODS, SANDBOXES, SERVICES, Object
-from sidestream_demo.cluster import Cluster, is_condition
-from sidestream_demo.environment import Environment, program
+from sidestream.kube.port import DEPLOYMENTS, KAFKA_ROUTES, PODS, SANDBOXES, SERVICES, Object
+from sidestream_demo.cluster import Cluster
+from sidestream_demo.environment import Environment
 from sidestream_demo.errors import DemoError
-from sidestream_demo.kafka import Kafka
 from sidestream_demo.process import wait_until
 from sidestream_demo.release import NAMESPACE as RELEASE_NAMESPACE
-from sidestream_demo.release import Release
-from sidestream_demo.shop import KAFKA_CLUSTER, NAMESPACE, Shop
+from sidestream_demo.shop import NAMESPACE, Shop
 from sidestream_lab import kafka as lab_kafka
 from sidestream_lab import up
 from sidestream_lab.paths import Layout
@@ -53,25 +51,10 @@ def measure(environment: Environment, console: Console) -> Report:
     tools = up.tools_of(Layout.from_environment())
     if not environment.is_lab or tools is None:
         raise DemoError("This benchmark restarts Kafka's brokers and runs on the lab's cluster only: `make lab-up`.")
-    with _three_brokers(tools, console), environment.cluster() as cluster:
-        console.print("Installing Sidestream and the shop (about 1 minute) ...")
-        images = environment.images()
-        release = Release(cluster, program("helm"), images["operator"])
-        was_installed = release.is_installed()
-        release.install()
-        shop = Shop(cluster, Kafka(environment.kafka_bootstrap), images["shop"], environment.kafka_inside(cluster))
-        shop.remove_sandbox()
-        shop.deploy()
-        cluster.wait(KAFKA_CLUSTERS, "", KAFKA_CLUSTER, is_condition("Reachable"), timeout=SECONDS, what="Reachable")
-        around = conditions(cluster, environment)
-        try:
-            figures = _run(shop, tools, console)
-        finally:
-            shop.remove()
-        report = Report("brokers", figures, versions(cluster), {**around, "brokers": BROKERS})
-        if not was_installed:
-            release.uninstall()
-    return report
+    with _three_brokers(tools, console), installed_shop(environment, console, seconds=SECONDS) as shop:
+        about, around = versions(shop.cluster), conditions(shop.cluster, environment)
+        figures = _run(shop, tools, console)
+    return Report("brokers", figures, about, {**around, "brokers": BROKERS})
 
 
 def _run(shop: Shop, tools: Toolbox, console: Console) -> dict[str, Figure]:
@@ -103,20 +86,8 @@ def _run(shop: Shop, tools: Toolbox, console: Console) -> dict[str, Figure]:
 
 
 def _live(cluster: Cluster, name: str) -> Life:
-    sandbox: Object = {
-        "apiVersion": SANDBOXES.api_version,
-        "kind": SANDBOXES.kind,
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"workloads": [{"deployment": "fulfilment"}]},
-    }
     try:
-        begin = time.monotonic()
-        cluster.apply(SANDBOXES, sandbox)
-        cluster.wait(SANDBOXES, NAMESPACE, name, is_condition("Ready"), timeout=SECONDS, what="Ready")
-        ready = time.monotonic()
-        cluster.delete(SANDBOXES, NAMESPACE, name)
-        cluster.wait_gone(SANDBOXES, NAMESPACE, name, timeout=SECONDS)
-        return Life(ready - begin, time.monotonic() - ready)
+        return Life(*live(cluster, name, "fulfilment", seconds=SECONDS))
     except DemoError as error:
         return Life(fault=str(error))
 

@@ -15,12 +15,11 @@ from copy import deepcopy
 from rich.console import Console
 
 from bench.report import Figure, Report, conditions, versions
-from sidestream.kube.port import DEPLOYMENTS, KAFKA_CLUSTERS, PODS, SANDBOXES, Object
-from sidestream_demo.cluster import Cluster, is_condition
-from sidestream_demo.environment import Environment, program
-from sidestream_demo.kafka import Kafka
-from sidestream_demo.release import Release
-from sidestream_demo.shop import KAFKA_CLUSTER, NAMESPACE, Shop, is_rolled_out
+from bench.stage import installed_shop, live
+from sidestream.kube.port import DEPLOYMENTS, PODS, Object
+from sidestream_demo.cluster import Cluster
+from sidestream_demo.environment import Environment
+from sidestream_demo.shop import NAMESPACE, is_rolled_out
 
 ROUNDS = 7
 SECONDS = 180.0
@@ -31,26 +30,10 @@ PLAIN = "plain-orders"
 
 def measure(environment: Environment, console: Console) -> Report:
     """Install Sidestream and the shop, take the times, and take the shop away again."""
-    with environment.cluster() as cluster:
-        console.print("Installing Sidestream and the shop (about 1 minute) ...")
-        images = environment.images()
-        release = Release(cluster, program("helm"), images["operator"])
-        was_installed = release.is_installed()
-        release.install()
-        kafka = Kafka(environment.kafka_bootstrap)
-        shop = Shop(cluster, kafka, images["shop"], environment.kafka_inside(cluster))
-        shop.remove_sandbox()
-        shop.deploy()
-        around = conditions(cluster, environment)
-        try:
-            _wait_for_kafka(cluster)
-            times = _take_turns(cluster, console)
-        finally:
-            shop.remove()
-        report = Report("ready", _figures(times), versions(cluster), {**around, "poll interval": "1s"})
-        if not was_installed:
-            release.uninstall()
-    return report
+    with installed_shop(environment, console, seconds=SECONDS) as shop:
+        about, around = versions(shop.cluster), conditions(shop.cluster, environment)
+        times = _take_turns(shop.cluster, console)
+    return Report("ready", _figures(times), about, {**around, "poll interval": "1s"})
 
 
 def _take_turns(cluster: Cluster, console: Console) -> dict[str, list[float]]:
@@ -94,28 +77,13 @@ def _plain(cluster: Cluster) -> float:
 
 
 def _http(cluster: Cluster) -> float:
-    return _sandbox(cluster, "orders")
+    ready, _ = live(cluster, "bench-orders", "orders", seconds=SECONDS)
+    return ready
 
 
 def _kafka(cluster: Cluster) -> float:
-    return _sandbox(cluster, "fulfilment")
-
-
-def _sandbox(cluster: Cluster, deployment: str) -> float:
-    name = f"bench-{deployment}"
-    sandbox: Object = {
-        "apiVersion": SANDBOXES.api_version,
-        "kind": SANDBOXES.kind,
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"workloads": [{"deployment": deployment}]},
-    }
-    begin = time.monotonic()
-    cluster.apply(SANDBOXES, sandbox)
-    cluster.wait(SANDBOXES, NAMESPACE, name, is_condition("Ready"), timeout=SECONDS, what="Ready")
-    seconds = time.monotonic() - begin
-    cluster.delete(SANDBOXES, NAMESPACE, name)
-    cluster.wait_gone(SANDBOXES, NAMESPACE, name, timeout=SECONDS)
-    return seconds
+    ready, _ = live(cluster, "bench-fulfilment", "fulfilment", seconds=SECONDS)
+    return ready
 
 
 def _plain_deployment(orders: Object) -> Object:
@@ -134,8 +102,3 @@ def _wait_for_no_pods(cluster: Cluster, labels: str) -> None:
     """Pods that still end would slow down whatever is measured next."""
     for pod in cluster.objects(PODS, NAMESPACE, labels=labels):
         cluster.wait_gone(PODS, NAMESPACE, pod["metadata"]["name"], timeout=SECONDS)
-
-
-def _wait_for_kafka(cluster: Cluster) -> None:
-    """The operator has to have met the KafkaCluster before a Sandbox is measured with it."""
-    cluster.wait(KAFKA_CLUSTERS, "", KAFKA_CLUSTER, is_condition("Reachable"), timeout=SECONDS, what="Reachable")

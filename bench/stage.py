@@ -1,0 +1,56 @@
+"""What benchmarks of whole Sandboxes share: the shop in a cluster with Sidestream installed, and one Sandbox's life."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from sidestream.kube.port import KAFKA_CLUSTERS, SANDBOXES, Object
+from sidestream_demo.cluster import Cluster, is_condition
+from sidestream_demo.environment import Environment, program
+from sidestream_demo.kafka import Kafka
+from sidestream_demo.release import Release
+from sidestream_demo.shop import KAFKA_CLUSTER, NAMESPACE, Shop
+
+
+@contextmanager
+def installed_shop(environment: Environment, console: Console, *, seconds: float) -> Iterator[Shop]:
+    """The shop, once the operator has met its KafkaCluster; taken away again, and with it what was not there before."""
+    with environment.cluster() as cluster:
+        console.print("Installing Sidestream and the shop (about 1 minute) ...")
+        images = environment.images()
+        release = Release(cluster, program("helm"), images["operator"])
+        was_installed = release.is_installed()
+        release.install()
+        shop = Shop(cluster, Kafka(environment.kafka_bootstrap), images["shop"], environment.kafka_inside(cluster))
+        shop.remove_sandbox()
+        shop.deploy()
+        try:
+            reachable = is_condition("Reachable")
+            cluster.wait(KAFKA_CLUSTERS, "", KAFKA_CLUSTER, reachable, timeout=seconds, what="Reachable")
+            yield shop
+        finally:
+            shop.remove()
+        if not was_installed:
+            release.uninstall()
+
+
+def live(cluster: Cluster, name: str, deployment: str, *, seconds: float) -> tuple[float, float]:
+    """Make a Sandbox that forks a Deployment of the shop, and delete it when it is Ready.
+
+    Returns the seconds from apply to Ready, and from its deletion until it is gone.
+    """
+    sandbox: Object = {
+        "apiVersion": SANDBOXES.api_version,
+        "kind": SANDBOXES.kind,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"workloads": [{"deployment": deployment}]},
+    }
+    begin = time.monotonic()
+    cluster.apply(SANDBOXES, sandbox)
+    cluster.wait(SANDBOXES, NAMESPACE, name, is_condition("Ready"), timeout=seconds, what="Ready")
+    ready = time.monotonic()
+    cluster.delete(SANDBOXES, NAMESPACE, name)
+    cluster.wait_gone(SANDBOXES, NAMESPACE, name, timeout=seconds)
+    return ready - begin, time.monotonic() - ready
