@@ -22,12 +22,12 @@ from bench.process import cpu_seconds, resident_bytes
 from bench.replica import Pollers, Replica, pollers, replica
 from bench.report import Figure, Report, conditions, versions
 from sidestream.kube.client import connect
-from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, NAMESPACES, Object, Resource
-from sidestream_demo.cluster import Cluster
+from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, NAMESPACES, Object
+from sidestream_demo.cluster import Cluster, is_condition
 from sidestream_demo.environment import Environment, program
 from sidestream_demo.errors import DemoError
 from sidestream_demo.process import run
-from sidestream_demo.release import REPOSITORY, Release
+from sidestream_demo.release import CRDS, REPOSITORY, Release, adoptable
 
 CONSUMERS = 500
 ROUNDS = 40
@@ -41,7 +41,6 @@ NAMESPACE = "sidestream-bench"
 DEPLOYMENT = "fulfilment"
 MANAGER = "sidestream-bench"
 PHASES = ("Active", "Draining")
-CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 MEGABYTE = 1024 * 1024
 
 
@@ -127,19 +126,16 @@ def _definitions(cluster: Cluster) -> Iterator[None]:
         definition: Object = yaml.safe_load(path.read_text())
         if cluster.get(CRDS, "", definition["metadata"]["name"]) is None:
             added.append(definition["metadata"]["name"])
-            cluster.apply(CRDS, definition)
+            cluster.apply(CRDS, adoptable(definition))
     try:
         for name in added:
-            cluster.wait(CRDS, "", name, _is_established, timeout=SECONDS, what="established")
+            cluster.wait(CRDS, "", name, is_condition("Established"), timeout=SECONDS, what="established")
         yield
     finally:
         for name in added:
             cluster.delete(CRDS, "", name)
-
-
-def _is_established(definition: Object | None) -> bool:
-    found = (definition or {}).get("status", {}).get("conditions") or []
-    return any(item["type"] == "Established" and item["status"] == "True" for item in found)
+        for name in added:
+            cluster.wait_gone(CRDS, "", name, timeout=SECONDS)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidestream.kube.port import PODS
+from sidestream.kube.port import PODS, Object, Resource
 from sidestream_demo.cluster import Cluster, is_condition
 from sidestream_demo.errors import DemoError
 from sidestream_demo.process import run
@@ -15,7 +15,20 @@ CHART = REPOSITORY / "charts" / "sidestream"
 RELEASE = "sidestream"
 NAMESPACE = "sidestream-system"
 ROLLOUT = "5m"
+CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 LAST_WORDS = 10
+
+
+def adoptable(obj: Object) -> Object:
+    """The object marked as helm marks what it installs, so that a release adopts it instead of refusing to install.
+
+    For definitions that somebody needs without a release, and that may be left behind when that somebody is killed.
+    """
+    metadata = obj["metadata"]
+    labels = {**metadata.get("labels", {}), "app.kubernetes.io/managed-by": "Helm"}
+    marks = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": NAMESPACE}
+    annotations = {**metadata.get("annotations", {}), **marks}
+    return {**obj, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ from sidestream.kube.port import (
     SANDBOXES,
     SERVICES,
     Object,
-    Resource,
 )
 from sidestream_demo.cluster import Cluster, RefusedError, is_condition
 from sidestream_demo.environment import Environment
+from sidestream_demo.release import CRDS
 
-CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 VIRTUAL_SERVICE_CRD = "virtualservices.networking.istio.io"
 
 Workloads = list[Object]

@@ -25,9 +25,8 @@ from sidestream.kube.port import (
     Object,
     Resource,
 )
-from sidestream_demo.release import NAMESPACE, RELEASE
+from sidestream_demo.release import CRDS, adoptable
 
-CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 DEADLINE = 60.0
 PAUSE = 0.1
@@ -67,13 +66,6 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, within: flo
         raise AssertionError(f"waited {within:g} seconds in vain until {what}") from None
 
 
-def _as_by_helm(crd: Object) -> Object:
-    """Marked as helm marks what it installs, so that it adopts what a run left that was killed half-way."""
-    marks = {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": NAMESPACE}
-    labels = {"app.kubernetes.io/managed-by": "Helm"}
-    return {**crd, "metadata": {**crd["metadata"], "labels": labels, "annotations": marks}}
-
-
 async def _install(kubeconfig: str, group: str) -> list[str]:
     """Bring our CRDs to what the files say; returns the names of those that were not there."""
     added = []
@@ -86,7 +78,7 @@ async def _install(kubeconfig: str, group: str) -> list[str]:
                 found = None
             if found is None:
                 added.append(name)
-            await api.apply(CRDS, _as_by_helm(crd), manager="sidestream-flow-tests")
+            await api.apply(CRDS, adoptable(crd), manager="sidestream-flow-tests")
             await until(lambda name=name: _is_established(api, name), f"{name} is served")  # type: ignore[misc]
     return added
 
