@@ -9,12 +9,15 @@ from pydantic import Field
 
 from sidestream.api.base import Model, ObjectMeta
 from sidestream.api.conditions import Condition
-from sidestream.api.sandbox import DURATION, list_map
+from sidestream.api.sandbox import DURATION, Drain, list_map
 
 DEFAULT_GROUP_NAME = "{group}.sbx.{sandbox}"
 
 MOST_LEFT_BEHIND: Final = 50
 """How many groups that were left behind a status lists."""
+
+
+Coordination = Literal["Fenced", "Polling"]
 
 
 class SecretRef(Model):
@@ -88,12 +91,15 @@ class KafkaConsumerSpec(Model):
         tuple[str, ...], Field(min_length=1, max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
     ]
     group_env: GroupEnv
-    coordination: Literal["Polling"] = Field(
-        default="Polling", description="Polling: consumers poll the mapping service and decide by what they last read."
+    coordination: Coordination = Field(
+        default="Fenced",
+        description="Fenced: consumers use Sidestream's SDK and decide by offsets that they acknowledged, so that no "
+        "record is lost or handled twice. Polling: consumers poll the mapping service and decide by what they last read.",
     )
     poll_interval: Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION)] = Field(
         default="5s",
-        description="How long the operator waits before and after a change so that every consumer has read it.",
+        description="How often consumers ask the mapping service at least; under Polling the operator waits so long "
+        "before and after a change.",
     )
 
 
@@ -124,18 +130,26 @@ class KafkaConsumer(Model):
 class Phase(StrEnum):
     """Where a hand-off stands.
 
-    Under `Polling`: Pending (nothing done) -> Creating (group recorded, being placed) -> Preparing (the mapping gives
-    the tenant to the fork; waiting until every consumer has read it) -> Active -> Draining (the mapping gives the
-    tenant back; the fork works off what it has) -> Drained (fork may stop) -> Deleting (group being deleted).
+    Under `Fenced`: Pending (nothing done) -> Preparing (the baseline acknowledges where the fork begins) -> Creating
+    (group recorded, being placed) -> Active -> Freezing (the fork acknowledges where it holds) -> PreparingOff (the
+    baseline acknowledges where it goes on) -> Draining (the fork works up to there) -> Drained (fork may stop) ->
+    Deleting (group being deleted) -> Retiring (group gone; the baseline has yet to pass the fork's records).
+
+    Under `Polling`: Pending -> Creating -> Preparing (the mapping gives the tenant to the fork; waiting until every
+    consumer has read it) -> Active -> Draining (the mapping gives the tenant back; the fork works off what it has) ->
+    Drained -> Deleting.
     """
 
     PENDING = "Pending"
     CREATING = "Creating"
     PREPARING = "Preparing"
     ACTIVE = "Active"
+    FREEZING = "Freezing"
+    PREPARING_OFF = "PreparingOff"
     DRAINING = "Draining"
     DRAINED = "Drained"
     DELETING = "Deleting"
+    RETIRING = "Retiring"
 
 
 class KafkaRouteSpec(Model):
@@ -152,7 +166,9 @@ class KafkaRouteSpec(Model):
     keys: tuple[str, ...] = Field(
         json_schema_extra={"x-kubernetes-list-type": "set"}, description="The tenants' routing keys."
     )
+    coordination: Coordination = "Polling"
     poll_interval: Annotated[str, Field(pattern=DURATION)] = "5s"
+    drain: Drain = Drain()
 
 
 class TopicStatus(Model):
@@ -169,6 +185,29 @@ class PartitionOffset(Model):
     topic: str
     partition: int
     offset: int
+
+
+FenceState = Literal["Aware", "Ask", "From", "Freeze", "Hold", "Until", "Retire"]
+"""As `sidestream_sdk.fences.State` tells them; a test holds both together."""
+
+
+class FenceStatus(Model):
+    """Where a claim stands on one partition; each of the numbers is written once."""
+
+    topic: str
+    partition: int
+    state: FenceState
+    begin: int | None = Field(default=None, alias="from", description="The first offset that is the fork's.")
+    hold: int | None = Field(default=None, description="The fork takes nothing from here on before it knows `until`.")
+    until: int | None = Field(default=None, description="The first offset that is the baseline's again.")
+
+
+class ClaimStatus(Model):
+    """A fork's claim on one key under `Fenced`; the same key claimed anew later has another id."""
+
+    id: str
+    key: str
+    fences: tuple[FenceStatus, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
 
 
 class GroupStatus(Model):
@@ -190,6 +229,9 @@ class KafkaRouteStatus(Model):
     topics: tuple[TopicStatus, ...] = Field(default=(), json_schema_extra=list_map("name"))
     start: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
     until: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
+    claims: tuple[ClaimStatus, ...] = Field(
+        default=(), json_schema_extra=list_map("id"), description="Under Fenced: who owns what, by offsets."
+    )
     refreshed_at: str | None = Field(
         default=None, description="When the offsets of a group without members were last committed again, RFC 3339."
     )

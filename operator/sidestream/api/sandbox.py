@@ -73,6 +73,19 @@ class Lifetime(Model):
     from_: Literal["Creation", "LastChange"] = Field(default="Creation", alias="from")
 
 
+class Drain(Model):
+    """What becomes of a fork's Kafka records, under Fenced, when it is not through with them in time at its end."""
+
+    policy: Literal["Wait", "Handback", "Discard"] = Field(
+        default="Wait",
+        description="Wait: go on waiting, and say so. Handback: run the baseline's own pods in the fork's place until "
+        "the records are worked off. Discard: leave the records alone; status and an Event say which.",
+    )
+    timeout: Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION)] = Field(
+        default="15m", description="How long the fork has for it."
+    )
+
+
 class SandboxSpec(Model):
     """What the developer wants."""
 
@@ -89,6 +102,12 @@ class SandboxSpec(Model):
         tuple[Workload, ...], Field(min_length=1, max_length=32, json_schema_extra=list_map("deployment"))
     ]
     lifetime: Lifetime | None = None
+    drain: Drain = Drain()
+    suspended: bool = Field(
+        default=False,
+        description="Give everything to the baseline and run no fork, until it is false again; what is in the Sandbox "
+        "stays.",
+    )
 
 
 class WorkloadStatus(Model):

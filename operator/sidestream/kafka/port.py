@@ -38,10 +38,12 @@ class Position:
     """A committed offset: the next record that the group will read.
 
     `leader_epoch` lets a consumer notice that the log was cut behind its back; None where nobody recorded it.
+    `metadata` is what the member wrote beside it.
     """
 
     offset: int
     leader_epoch: int | None = None
+    metadata: str = ""
 
 
 Positions = Mapping[TopicPartition, Position]
@@ -68,6 +70,8 @@ class Member:
     client_id: str
     host: str
     instance_id: str | None = None
+    partitions: frozenset[TopicPartition] = frozenset()
+    """What is assigned to it just now."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,14 @@ class KafkaAdmin(Protocol):
         """The offset after the last record (the high watermark) of each partition, open transactions included."""
         ...
 
-    async def place(self, group: str, positions: Positions) -> None:
+    async def place(self, group: str, positions: Positions, *, over: Positions | None = None) -> None:
         """Commit these positions for a group without members, making the group when it is missing, and read them back.
 
+        `over` is what the group is known to have committed on these partitions (one without a commit left out): if by
+        now it is something else, nothing is committed.
+
         Raises:
-            GroupBusyError: somebody is in the group.
+            GroupBusyError: somebody is in the group, or was since `over` was read.
         """
         ...
 

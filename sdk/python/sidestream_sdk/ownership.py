@@ -1,6 +1,7 @@
 """Whose record is it: the mapping of one consumer, and the decision that baseline and forks take alike.
 
-Under `Polling` a change (one fork's claim on some keys) decides by its phase:
+Under `Fenced` the record's offset decides: see `fences`. Under `Polling` a change (one fork's claim on some keys)
+decides by its phase:
 
 | phase             | baseline takes the key | the fork takes it |
 |-------------------|------------------------|-------------------|
@@ -19,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sidestream_sdk.baggage import HeaderRules
+from sidestream_sdk.fences import WORKING, FencedChange, parse_changes
 
 FORK_ONLY: Final = frozenset({"Preparing", "Active"})
 """Phases in which only the fork takes the keys of a change."""
@@ -31,10 +33,12 @@ FORK_TAKES: Final = FORK_ONLY | {"Draining"}
 
 MAX_POLL_SECONDS: Final = 3600.0
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Change:
-    """One fork's claim: records with one of `keys` are for `sandbox`, which reads them as consumer group `group`."""
+    """One fork's claim under `Polling`: records with one of `keys` are for `sandbox`, which reads as group `group`."""
 
     id: str
     sandbox: str
@@ -45,20 +49,26 @@ class Change:
 
 @dataclass(frozen=True)
 class TopicMapping:
-    """One topic of the consumer: the baseline's group and the changes to who takes what."""
+    """One topic of the consumer: the baseline's group and the changes to who takes what, under either coordination."""
 
     group: str
     changes: tuple[Change, ...] = ()
+    fenced: tuple[FencedChange, ...] = ()
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """What a consumer (`namespace/deployment`) and all its forks need to know; `poll_interval` is in seconds."""
+    """What a consumer (`namespace/deployment`) and all its forks need to know; `poll_interval` is in seconds.
+
+    `version` grows with every change that members must see, within one `epoch` (an installation); 0 says nothing.
+    """
 
     consumer: str
     header: HeaderRules = field(default_factory=HeaderRules)
     poll_interval: float = 1.0
     topics: MappingOf[str, TopicMapping] = field(default_factory=dict)
+    version: int = 0
+    epoch: str = ""
 
     @classmethod
     def from_json(cls, raw: Any) -> Mapping:
@@ -79,23 +89,32 @@ class Mapping:
             header=HeaderRules.from_json(header),
             poll_interval=float(interval),
             topics={name: _topic(topic, name) for name, topic in topics.items()},
+            version=_typed(raw.get("version", 0), int, "version"),
+            epoch=_typed(raw.get("epoch", ""), str, "epoch"),
         )
 
 
 @dataclass(frozen=True)
 class TopicRule:
-    """`takes` for one topic and one side, made ready for the record loop: `default`, but not for `exceptions`."""
+    """What one side does with a topic's records, made ready for the record loop.
+
+    It takes them as `default` says, but not those whose key is one of `exceptions`; of a key in `claims` the fences of
+    these changes decide.
+    """
 
     default: bool
     exceptions: frozenset[str] = frozenset()
+    claims: MappingOf[str, tuple[FencedChange, ...]] = field(default_factory=dict)
 
-    def takes(self, key: str | None) -> bool:
-        """Whether this side takes a record with `key`."""
-        return (key in self.exceptions) != self.default
+    def takes(self, key: str | None) -> bool | None:
+        """Whether this side takes a record with `key`; None where that depends on its partition and offset."""
+        if key in self.exceptions:
+            return not self.default
+        return None if key in self.claims else self.default
 
 
 def takes(topic: TopicMapping | None, *, sandbox: str | None, key: str | None) -> bool:
-    """Whether the fork of `sandbox` (None: the baseline) takes a record with `key`; the table above, in code."""
+    """Whether the fork of `sandbox` (None: the baseline) takes a record under `Polling`; the table above, in code."""
     if topic is None or key is None:
         return sandbox is None
     claims = [change for change in topic.changes if key in change.keys]
@@ -105,16 +124,22 @@ def takes(topic: TopicMapping | None, *, sandbox: str | None, key: str | None) -
 
 
 def rule_of(topic: TopicMapping | None, *, sandbox: str | None) -> TopicRule:
-    """`takes` for one topic and side, decided ahead for every key that the topic's changes name."""
+    """What a topic's mapping says for one side, decided ahead for every key that its changes name."""
     default = sandbox is None
     named = {key for change in topic.changes for key in change.keys} if topic else set()
     exceptions = frozenset(key for key in named if takes(topic, sandbox=sandbox, key=key) != default)
-    return TopicRule(default, exceptions)
+    claims: dict[str, tuple[FencedChange, ...]] = {}
+    for change in topic.fenced if topic else ():
+        if sandbox in {None, change.sandbox}:
+            claims[change.key] = (*claims.get(change.key, ()), change)
+    return TopicRule(default, exceptions, claims)
 
 
 def lists(mapping: Mapping, sandbox: str) -> bool:
     """Whether the mapping speaks of this fork at all, in whatever phase."""
-    return any(change.sandbox == sandbox for topic in mapping.topics.values() for change in topic.changes)
+    return any(
+        change.sandbox == sandbox for topic in mapping.topics.values() for change in (*topic.changes, *topic.fenced)
+    )
 
 
 def why_not_join(mapping: Mapping, *, sandbox: str | None, group: str) -> str | None:
@@ -131,16 +156,19 @@ def why_not_join(mapping: Mapping, *, sandbox: str | None, group: str) -> str | 
             f"this is the fork of Sandbox {sandbox}, but its group.id is {group}, the baseline's group; "
             "read group.id from the environment variable that the KafkaConsumer's groupEnv names"
         )
-    claims = [change for topic in mapping.topics.values() for change in topic.changes if change.sandbox == sandbox]
-    if not any(change.phase in FORK_TAKES for change in claims):
-        return f"the hand-off to Sandbox {sandbox} stands at {claims[0].phase if claims else 'nothing'}"
+    topics = mapping.topics.values()
+    polled = [change.phase for topic in topics for change in topic.changes if change.sandbox == sandbox]
+    fenced = [change.phase for topic in topics for change in topic.fenced if change.sandbox == sandbox]
+    if FORK_TAKES.isdisjoint(polled) and WORKING.isdisjoint(fenced):
+        return f"the hand-off to Sandbox {sandbox} stands at {(*polled, *fenced, 'nothing')[0]}"
     return None
 
 
 def _topic(raw: Any, name: str) -> TopicMapping:
     match raw:
         case {"group": str(group), "changes": list(changes)}:
-            return TopicMapping(group, tuple(_change(change, name) for change in changes))
+            fenced = parse_changes(raw.get("fenced", []), name)
+            return TopicMapping(group, tuple(_change(change, name) for change in changes), fenced)
         case _:
             raise ValueError(f"topic {name} must have a group and a list of changes")
 
@@ -151,6 +179,12 @@ def _change(raw: Any, topic: str) -> Change:
             return Change(name, sandbox, frozenset(key for key in keys if isinstance(key, str)), group, phase)
         case _:
             raise ValueError(f"a change of topic {topic} must have id, sandbox, keys, group and phase")
+
+
+def _typed(raw: Any, kind: type[T], name: str) -> T:
+    if not isinstance(raw, kind):
+        raise ValueError(f"{name} must be of type {kind.__name__}")  # noqa: TRY004 - all flaws of an answer are ValueErrors
+    return raw
 
 
 def _object(raw: Any, name: str) -> dict[str, Any]:
