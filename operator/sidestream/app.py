@@ -116,7 +116,7 @@ async def _reconcilers(api: KubeApi, clock: Clock, settings: OperatorSettings) -
         yield _Pairs(
             sandboxes=fed(SandboxReconciler(api, events, clock)),
             services=fed(RoutingReconciler(api, events, clock, routing, prober)),
-            kafka_routes=fed(KafkaRouteReconciler(api, events, clock, clusters)),
+            kafka_routes=fed(KafkaRouteReconciler(api, events, clock, clusters, settings.header)),
             kafka_consumers=fed(KafkaConsumerReconciler(api, events, clock, clusters)),
             kafka_clusters=fed(KafkaClusterReconciler(api, events, clock, clusters)),
         )

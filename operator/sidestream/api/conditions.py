@@ -49,6 +49,7 @@ class Reason(StrEnum):
     EXPIRED = "Expired"
     # only a user can mend it
     BASELINE_NOT_FOUND = "BaselineNotFound"
+    BASELINE_WITHOUT_SDK = "BaselineWithoutSdk"
     CONTAINER_NOT_FOUND = "ContainerNotFound"
     PATCH_FAILED = "PatchFailed"
     FORK_REJECTED = "ForkRejected"

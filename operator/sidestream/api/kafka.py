@@ -94,7 +94,7 @@ class KafkaConsumerSpec(Model):
     coordination: Coordination = Field(
         default="Fenced",
         description="Fenced: consumers use Sidestream's SDK and decide by offsets that they acknowledged, so that no "
-        "record is lost or handled twice. Polling: consumers poll the mapping service and decide by what they last read.",
+        "record is lost or handled twice. Polling: consumers poll the mapping service and go by what they last read.",
     )
     poll_interval: Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION)] = Field(
         default="5s",
@@ -210,6 +210,15 @@ class ClaimStatus(Model):
     fences: tuple[FenceStatus, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
 
 
+class DiscardedRange(Model):
+    """Records of a partition, from `begin` up to before `end`, that the fork had to leave alone."""
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+
+
 class GroupStatus(Model):
     """The fork group. Its record is written before the group is created: a crash leaks nothing."""
 
@@ -231,6 +240,16 @@ class KafkaRouteStatus(Model):
     until: tuple[PartitionOffset, ...] = Field(default=(), json_schema_extra=list_map("topic", "partition"))
     claims: tuple[ClaimStatus, ...] = Field(
         default=(), json_schema_extra=list_map("id"), description="Under Fenced: who owns what, by offsets."
+    )
+    halted: bool = Field(
+        default=False, description="The fork does not acknowledge that it holds: its pods have to stop first."
+    )
+    overdue: bool = Field(default=False, description="The fork has not worked off its records in time.")
+    handback: bool = Field(default=False, description="The baseline's own pods take the fork's place.")
+    discarded: tuple[DiscardedRange, ...] = Field(
+        default=(),
+        json_schema_extra=list_map("topic", "partition"),
+        description="Where the tenants' records were left alone.",
     )
     refreshed_at: str | None = Field(
         default=None, description="When the offsets of a group without members were last committed again, RFC 3339."

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from sidestream_sdk.baggage import HeaderRules
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -48,6 +50,14 @@ class Position:
 
 Positions = Mapping[TopicPartition, Position]
 Offsets = Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """How far a look into a partition went: to the first record of one of the tenants (`found`), or up to `offset`."""
+
+    offset: int
+    found: bool
 
 
 class GroupState(StrEnum):
@@ -131,6 +141,12 @@ class KafkaAdmin(Protocol):
 
     async def latest(self, partitions: Collection[TopicPartition]) -> Offsets:
         """The offset after the last record (the high watermark) of each partition, open transactions included."""
+        ...
+
+    async def scan(
+        self, ranges: Mapping[TopicPartition, tuple[int, int]], header: HeaderRules, keys: Collection[str]
+    ) -> Mapping[TopicPartition, Scanned]:
+        """Look in each range, from the first offset up to before the second, for a record with one of these keys."""
         ...
 
     async def place(self, group: str, positions: Positions, *, over: Positions | None = None) -> None:

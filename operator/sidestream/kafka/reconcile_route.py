@@ -8,18 +8,22 @@ from sidestream.api.conditions import Condition, Reason, merge_conditions
 from sidestream.api.kafka import KafkaRoute, KafkaRouteStatus, Phase
 from sidestream.api.labels import FINALIZER, FORCE_CLEANUP, FORCE_CLEANUP_DISCARD
 from sidestream.api.times import format_time
+from sidestream.config import HeaderSettings
 from sidestream.errors import GroupBusyError
 from sidestream.kafka import handoff, metrics
 from sidestream.kafka.clusters import KafkaClusters
 from sidestream.kafka.observe import observe
+from sidestream.kafka.observe_fenced import Installation, Moment
 from sidestream.kafka.problems import BROKEN_SECONDS, KAFKA_PROBLEMS, KafkaProblem, Patience, problem
 from sidestream.kafka.statuses import is_news, write_status
 from sidestream.kafka.steps import Delete, Effect, News, Place, Release, Step, ready
 from sidestream.kube.apply import ensure_finalizer, remove_finalizer
+from sidestream.kube.epoch import read_epoch
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import KAFKA_ROUTES, KubeApi, Object
 from sidestream.runtime.clock import Clock
 from sidestream.runtime.reconcile import ObjectKey, Outcome
+from sidestream_sdk.baggage import HeaderRules
 
 _MOST_STEPS: Final = 10
 """Steps at one go; a whole hand-over takes six."""
@@ -45,8 +49,12 @@ class KafkaRouteReconciler:
 
     name = "kafkaroute"
 
-    def __init__(self, api: KubeApi, events: EventRecorder, clock: Clock, clusters: KafkaClusters) -> None:
+    def __init__(
+        self, api: KubeApi, events: EventRecorder, clock: Clock, clusters: KafkaClusters, header: HeaderSettings
+    ) -> None:
         self._api = api
+        self._header = HeaderRules(header.mode.value, header.baggage_key, header.name)
+        self._installation: Installation | None = None
         self._events = events
         self._clock = clock
         self._clusters = clusters
@@ -96,15 +104,22 @@ class KafkaRouteReconciler:
         if not handoff.needs_kafka(route):
             return handoff.plan(route, None, now)
         admin = await self._clusters.admin(route.spec.cluster, last_good=route.is_deleting)
-        return handoff.plan(route, await observe(self._api, admin, route, now), now)
+        moment = Moment(now, await self._installed())
+        return handoff.plan(route, await observe(self._api, admin, route, moment), now)
+
+    async def _installed(self) -> Installation:
+        """Read once: the cluster that we are in does not change."""
+        if self._installation is None:
+            self._installation = Installation(await read_epoch(self._api), self._header)
+        return self._installation
 
     async def _perform(self, route: KafkaRoute, effect: Effect | None) -> None:
         if effect is None or isinstance(effect, Release):
             return
         admin = await self._clusters.admin(route.spec.cluster, last_good=route.is_deleting)
         match effect:
-            case Place(group, positions):
-                await admin.place(group, positions)
+            case Place(group, positions, over):
+                await admin.place(group, positions, over=over)
                 metrics.GROUPS.labels(route.spec.cluster, "placed").inc()
             case Delete(group):
                 await admin.delete_group(group)
@@ -133,7 +148,7 @@ class KafkaRouteReconciler:
             route.status.conditions, [condition], generation=generation, now=format_time(self._clock.now())
         )
         status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-        wrote = await write_status(self._api, KAFKA_ROUTES, live, status)
+        wrote = await write_status(self._api, KAFKA_ROUTES, live, status, guarded=True)
         if condition.reason not in _UNDER_WAY and is_news(route.status.conditions, condition):
             await self._events.record(KAFKA_ROUTES, live, "Warning", condition.reason, condition.message)
         return wrote

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
 from sidestream.api.kafka import GroupStatus, KafkaRoute, KafkaRouteStatus, Phase
 from sidestream.api.times import format_micro_time, parse_duration, parse_time
-from sidestream.kafka.port import Group, Offsets, Positions, Topic
+from sidestream.kafka.port import Group, Offsets, Positions, Scanned, Topic, TopicPartition
 
 RECHECK_SECONDS: Final = 30.0
 """How often a route that is well is looked at without an event: offsets expire and topics are made anew in silence."""
@@ -33,6 +33,11 @@ class Observed:
     `own` and `baseline` are committed offsets of the fork's and of the baseline's group. `taken` names the
     KafkaConsumer of each baseline group, `pods` the fork's pods that are not over, `strays` those of them that joined
     the baseline's group, each with the mark of its template.
+
+    Under `Fenced` also: `version` and `epoch` of the mapping that members may have of this route, `baseline_group`,
+    `others` (KafkaRoutes on the same baseline group), whether the `deployment` of the baseline is there and `speaks`
+    (may use the SDK, as far as its environment tells), and what was found of the tenants in what the fork has yet to
+    read (`scanned`).
     """
 
     cluster_id: str
@@ -45,14 +50,22 @@ class Observed:
     taken: Mapping[str, str] = field(default_factory=dict)
     pods: tuple[str, ...] = ()
     strays: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0
+    epoch: str = ""
+    baseline_group: Group | None = None
+    others: tuple[KafkaRoute, ...] = ()
+    has_deployment: bool = True
+    speaks: bool = True
+    scanned: Mapping[TopicPartition, Scanned] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Commit these offsets for a group, making it when it is missing."""
+    """Commit these offsets for a group, making it when it is missing; `over` as in `KafkaAdmin.place`."""
 
     group: str
     positions: Positions
+    over: Positions | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,7 @@ class NewsReason(StrEnum):
     HANDED_OVER = "HandedOver"
     DRAINED = "Drained"
     DRAIN_TIMED_OUT = "DrainTimedOut"
+    RECORDS_DISCARDED = "RecordsDiscarded"
 
 
 @dataclass(frozen=True)

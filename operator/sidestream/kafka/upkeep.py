@@ -5,7 +5,8 @@ Each check looks at one thing that may have changed outside: the fork's pods, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -27,6 +28,7 @@ from sidestream.kafka.steps import (
     ready,
     seen,
 )
+from sidestream_sdk.notes import Notes
 
 _REFRESH_SECONDS: Final = 24 * 3600.0
 """Brokers forget the offsets of a group without members after seven days, by default."""
@@ -61,14 +63,20 @@ def changed_topics(route: KafkaRoute, observed: Observed) -> Step | None:
     if current_topics == route.status.topics:
         return None
     known = {topic.name: topic.id for topic in route.status.topics}
-    anew = [topic.name for topic in topics if known.get(topic.name, topic.id) != topic.id]
+    anew = recreated(route, topics)
     start = {item: offset for item, offset in groups.from_status(route.status.start).items() if item.topic not in anew}
     current = groups.partitions_of(topics)
     first = {item: Position(observed.earliest[item]) for item in current if item.topic in known}
     fresh = first | start_positions([topic for topic in topics if topic.name not in known], observed)
     start = {item: start.get(item, fresh[item].offset) for item in current}
     status = route.status.model_copy(update={"topics": current_topics, "start": groups.to_status(start)})
-    return Step(status, last_ready(route), news=tuple(_told_anew(route, name) for name in anew), look_after=0)
+    return Step(status, last_ready(route), news=tuple(told_anew(route, name) for name in anew), look_after=0)
+
+
+def recreated(route: KafkaRoute, topics: Iterable[Topic]) -> list[str]:
+    """Those of the topics that are others of the same name than the route knows."""
+    known = {topic.name: topic.id for topic in route.status.topics}
+    return [topic.name for topic in topics if known.get(topic.name, topic.id) != topic.id]
 
 
 def topics_of(observed: Observed) -> list[Topic]:
@@ -115,7 +123,8 @@ def _lost_offsets(route: KafkaRoute, observed: Observed) -> Step | None:
     """
     if observed.group.has_members:
         return None
-    start = {item: Position(offset) for item, offset in groups.from_status(route.status.start).items()}
+    seed = Notes().at(observed.version, observed.epoch).encode() if observed.epoch else ""
+    start = {item: Position(offset, metadata=seed) for item, offset in groups.from_status(route.status.start).items()}
     lost = start.keys() - observed.own.keys()
     if not lost:
         return None
@@ -124,9 +133,16 @@ def _lost_offsets(route: KafkaRoute, observed: Observed) -> Step | None:
     return Step(
         seen(route.status, observed.group),
         last_ready(route),
-        effect=Place(name, groups.start_positions(lost, start, observed.earliest, observed.latest)),
+        effect=Place(name, _placed_again(lost, start, observed)),
         news=(News("Warning", NewsReason.GROUP_RECREATED, told),) if observed.group.is_absent else (),
     )
+
+
+def _placed_again(
+    lost: Collection[TopicPartition], start: Mapping[TopicPartition, Position], observed: Observed
+) -> dict[TopicPartition, Position]:
+    found = groups.start_positions(lost, start, observed.earliest, observed.latest)
+    return {item: replace(position, metadata=start[item].metadata) for item, position in found.items()}
 
 
 def _aging_offsets(route: KafkaRoute, observed: Observed, now: datetime) -> Step | None:
@@ -138,6 +154,7 @@ def _aging_offsets(route: KafkaRoute, observed: Observed, now: datetime) -> Step
     return Step(seen(status, observed.group), last_ready(route), effect=Place(group_name(route), dict(observed.own)))
 
 
-def _told_anew(route: KafkaRoute, topic: str) -> News:
+def told_anew(route: KafkaRoute, topic: str) -> News:
+    """That a topic was made anew."""
     told = f"Topic {topic} was deleted and created again: consumer group {group_name(route)} starts over on it"
     return News("Warning", NewsReason.TOPIC_RECREATED, told)

@@ -1,0 +1,205 @@
+"""The way to the fork under `Fenced`, where offsets that the baseline acknowledged say whose a record is; pure.
+
+    Pending -> Preparing -> Creating -> Active        and, once the route is deleted, `takeback`
+
+Preparing asks the baseline on every partition from which offset on it leaves the tenant's records alone (`fencing`).
+The group is made there, and the mapping lets the fork join it. A route that is deleted before it is Active goes on to
+Active first: what the baseline was asked it may have acknowledged, and then only the fork handles these records.
+
+A key that joins a fork that is Active already, and a partition that is added, are announced to the fork first (Aware),
+which has passed by records of the key until then.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sidestream.api.conditions import Condition, Reason
+from sidestream.api.kafka import FenceState, GroupStatus, KafkaRoute, KafkaRouteStatus, Phase
+from sidestream.kafka import fencing, groups, placement, takeback
+from sidestream.kafka.asking import answered, ask, other_claims
+from sidestream.kafka.membership import await_fork
+from sidestream.kafka.port import Position, TopicPartition
+from sidestream.kafka.steps import (
+    REFUSED_SECONDS,
+    News,
+    NewsReason,
+    Observed,
+    Step,
+    group_name,
+    last_ready,
+    moved,
+    ready,
+    recorded,
+    seen,
+    tenants,
+)
+from sidestream.kafka.upkeep import listed, missing_topic, recreated, told_anew, topics_of, upkeep
+from sidestream_sdk.notes import Notes
+
+_BEGINNING: Final = (Phase.PENDING, Phase.PREPARING, Phase.CREATING)
+
+
+def plan(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
+    """The next step."""
+    if route.is_deleting and route.status.phase not in _BEGINNING:
+        return takeback.plan(route, observed, now)
+    match route.status.phase:
+        case Phase.PENDING:
+            return _begin(route, observed, now)
+        case Phase.PREPARING:
+            return _prepare(route, observed, now)
+        case Phase.CREATING:
+            return _create(route, observed, now)
+        case _:
+            return _serve(route, observed, now)
+
+
+def _begin(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
+    """Pending: check that nothing stands in the way, then ask the baseline."""
+    obstacle = placement.obstacle(route, observed) or _silent_baseline(route, observed) or _unfinished(route, observed)
+    if obstacle is not None:
+        return obstacle
+    topics = topics_of(observed)
+    partitions = groups.partitions_of(topics)
+    claims = [fencing.claimed(route.metadata.uid, key, partitions, "Ask", now) for key in sorted(route.spec.keys)]
+    group = recorded(GroupStatus(name=route.spec.fork_group, cluster_id=observed.cluster_id), observed.group)
+    status = moved(route, Phase.PREPARING, now, group=group, topics=listed(topics), claims=tuple(claims))
+    return Step(status, _preparing(route), look_after=0)
+
+
+def _prepare(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
+    """Preparing: every partition that the baseline answers for gets its `from`; when all have one, record the group."""
+    missing = missing_topic(route, observed)
+    if missing is not None:
+        return missing
+    followed = _followed(route, observed)
+    if followed is not None:
+        return Step(followed, _preparing(route), look_after=0)
+    claims = answered(route, observed)
+    status = route.status.model_copy(update={"claims": claims})
+    if claims != route.status.claims and any(fence.begin is None for fence in fencing.fences_of(claims)):
+        return Step(status, _preparing(route), look_after=0)
+    asking = ask(route, observed, _preparing(route), now)
+    if asking is not None:
+        return asking
+    start: dict[TopicPartition, int] = {}
+    for fence in fencing.fences_of(claims):
+        item = fencing.place_of(fence)
+        start[item] = min(start.get(item, fence.begin or 0), fence.begin or 0)
+    return placement.record(route, observed, start, now, claims=claims)
+
+
+def _create(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
+    """Creating: make the group where the fork begins; its notes say how new a mapping its members must have."""
+    contested = placement.contested(route, observed)
+    if contested is not None:
+        return contested
+    if placement.is_placed(route, observed):
+        step = placement.placed(route, Phase.ACTIVE, _handed_over(route), observed, now)
+        told = f"Handed the records of {tenants(route)} over to consumer group {group_name(route)}"
+        return _with_news(step, News("Normal", NewsReason.HANDED_OVER, told))
+    seed = Notes().at(observed.version, observed.epoch).encode()
+    start = groups.from_status(route.status.start)
+    return placement.place(route, observed, {item: Position(at, metadata=seed) for item, at in start.items()})
+
+
+def _serve(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
+    """Active: keep the group where it belongs, follow what is added and taken away, see whether the fork has joined."""
+    condition = last_ready(route)
+    missing = missing_topic(route, observed)
+    if missing is not None:
+        return missing
+    followed = _followed(route, observed)
+    if followed is not None:
+        news = tuple(told_anew(route, name) for name in recreated(route, topics_of(observed)))
+        return Step(followed, condition, news=news, look_after=0)
+    amiss = upkeep(route, observed, now)
+    if amiss is not None:
+        return amiss
+    claims = _with_keys(route, answered(route, observed), observed, now)
+    status = seen(route.status, observed.group)
+    if claims != route.status.claims:
+        return Step(status.model_copy(update={"claims": claims}), condition, look_after=0)
+    step = await_fork(route, observed, status, now)
+    asking = ask(route, observed, step.ready, now)
+    if asking is None:
+        return step
+    return asking if asking.effect is not None else _sooner(step, asking)
+
+
+def _followed(route: KafkaRoute, observed: Observed) -> KafkaRouteStatus | None:
+    """The status with partitions that came, or of topics that were made anew, claimed too; None when all are."""
+    topics = topics_of(observed)
+    if listed(topics) == route.status.topics:
+        return None
+    anew = recreated(route, topics)
+    state: FenceState = "Ask" if route.status.phase is Phase.PREPARING else "Aware"
+    claims = fencing.spread(fencing.without_topics(route.status.claims, anew), groups.partitions_of(topics), state)
+    start = tuple(item for item in route.status.start if item.topic not in anew)
+    return route.status.model_copy(update={"claims": claims, "topics": listed(topics), "start": start})
+
+
+def _with_keys(route: KafkaRoute, claims: fencing.Claims, observed: Observed, now: datetime) -> fencing.Claims:
+    """The claims as the keys of the spec want them: one that is new is announced, one that is gone is given back."""
+    partitions = groups.partitions_of(topics_of(observed))
+    taken = other_claims(route, observed)
+    kept = [claim for claim in claims if claim.key in route.spec.keys]
+    leaving = takeback.given_back(tuple(item for item in claims if item.key not in route.spec.keys), observed)
+    held = {claim.key for claim in (*kept, *leaving)}
+    new = [
+        fencing.claimed(route.metadata.uid, key, partitions, "Aware", now)
+        for key in sorted(route.spec.keys)
+        if key not in held and key not in taken
+    ]
+    return tuple(sorted((*kept, *leaving, *new), key=lambda claim: (claim.key, claim.id)))
+
+
+def _silent_baseline(route: KafkaRoute, observed: Observed) -> Step | None:
+    """Who does not use the SDK never answers, and asking cannot be taken back: do not begin."""
+    if not observed.has_deployment:
+        message = f"Deployment {route.spec.deployment} of the baseline does not exist"
+        return Step(route.status, ready("False", Reason.BASELINE_NOT_FOUND, message), look_after=REFUSED_SECONDS)
+    if observed.speaks:
+        return None
+    message = (
+        f"Deployment {route.spec.deployment} sets no SIDESTREAM_MAPPING_URL, so its consumers do not use Sidestream's "
+        f"SDK and would never acknowledge the hand-off: set it there, or set coordination: Polling in KafkaConsumer "
+        f"{route.spec.consumer}"
+    )
+    return Step(route.status, ready("False", Reason.BASELINE_WITHOUT_SDK, message), look_after=REFUSED_SECONDS)
+
+
+def _unfinished(route: KafkaRoute, observed: Observed) -> Step | None:
+    """Changes of one key follow one another: wait until an older one is gone."""
+    taken = other_claims(route, observed)
+    key = next((key for key in sorted(route.spec.keys) if key in taken), None)
+    if key is None:
+        return None
+    message = (
+        f"Waiting until the hand-off of tenant {key} to Sandbox {taken[key]} is over: consumer group "
+        f"{route.spec.baseline_group} has yet to pass the records that were that Sandbox's"
+    )
+    return Step(route.status, ready("False", Reason.PENDING, message), look_after=REFUSED_SECONDS)
+
+
+def _preparing(route: KafkaRoute) -> Condition:
+    message = (
+        f"Waiting until the members of consumer group {route.spec.baseline_group} acknowledge from which records on "
+        f"{tenants(route)} goes to {group_name(route)}"
+    )
+    return ready("False", Reason.RECONCILING, message)
+
+
+def _handed_over(route: KafkaRoute) -> Condition:
+    message = f"Records of {tenants(route)} go to consumer group {group_name(route)}, which waits for its fork"
+    return ready("False", Reason.WAITING_FOR_CONSUMERS, message)
+
+
+def _with_news(step: Step, news: News) -> Step:
+    return Step(step.status, step.ready, step.effect, (*step.news, news), step.look_after)
+
+
+def _sooner(step: Step, other: Step) -> Step:
+    return Step(step.status, step.ready, step.effect, step.news, min(step.look_after, other.look_after))
