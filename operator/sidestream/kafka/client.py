@@ -76,7 +76,13 @@ class WorkerAdmin:
         deed = Deed(f"describe consumer group {name}", f"Describe on group {name}", name)
         found = await self._caller.call("group", {"group": name}, deed)
         members = tuple(
-            Member(item["id"], item["client"], item["host"].removeprefix("/"), item["instance"])
+            Member(
+                item["id"],
+                item["client"],
+                item["host"].removeprefix("/"),
+                item["instance"],
+                frozenset(TopicPartition(*row) for row in item["partitions"]),
+            )
             for item in found["members"]
         )
         return Group(name, GroupState(found["state"]), members)
@@ -94,7 +100,7 @@ class WorkerAdmin:
         deed = Deed(f"read the offsets of consumer group {group}", f"Describe on group {group} and on {topics}", group)
         asked = None if partitions is None else _rows(partitions)
         rows = await self._caller.call("committed", {"group": group, "partitions": asked}, deed)
-        return {TopicPartition(topic, number): Position(offset, epoch) for topic, number, offset, epoch in rows}
+        return {TopicPartition(*row[:2]): Position(*row[2:]) for row in rows}
 
     async def earliest(self, partitions: Collection[TopicPartition]) -> Offsets:
         """See `KafkaAdmin.earliest`."""
@@ -104,15 +110,12 @@ class WorkerAdmin:
         """See `KafkaAdmin.latest`."""
         return await self._ends("latest", partitions)
 
-    async def place(self, group: str, positions: Positions) -> None:
+    async def place(self, group: str, positions: Positions, *, over: Positions | None = None) -> None:
         """See `KafkaAdmin.place`."""
         needs = f"Read on group {group} and on {_topics(item.topic for item in positions)}"
         deed = Deed(f"place consumer group {group}", needs, group)
-        rows = [
-            [item.topic, item.partition, position.offset, position.leader_epoch]
-            for item, position in sorted(positions.items())
-        ]
-        await self._caller.call("place", {"group": group, "positions": rows}, deed)
+        known = None if over is None else _placed(over)
+        await self._caller.call("place", {"group": group, "positions": _placed(positions), "over": known}, deed)
 
     async def delete_group(self, group: str) -> None:
         """See `KafkaAdmin.delete_group`."""
@@ -130,6 +133,13 @@ class WorkerAdmin:
 
 def _rows(partitions: Collection[TopicPartition]) -> list[list[str | int]]:
     return [[item.topic, item.partition] for item in sorted(partitions)]
+
+
+def _placed(positions: Positions) -> list[list[str | int | None]]:
+    return [
+        [item.topic, item.partition, position.offset, position.leader_epoch, position.metadata]
+        for item, position in sorted(positions.items())
+    ]
 
 
 def _topics(names: Iterable[str]) -> str:

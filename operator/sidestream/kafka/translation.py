@@ -65,6 +65,9 @@ OFFSET_MISSING: Final = "OFFSET_MISSING"
 NOT_KEPT: Final = "NOT_KEPT"
 """Our own code: offsets that were committed read back differently."""
 
+OVERTAKEN: Final = "OVERTAKEN"
+"""Our own code: the group has committed since we looked, so what was decided from that look must not be committed."""
+
 _NO_ANSWER: Final = frozenset(
     {
         "_ALL_BROKERS_DOWN",
@@ -109,7 +112,11 @@ _NOT_NOW: Final = frozenset(
     }
 )
 
-_BUSY: Final = frozenset({"NON_EMPTY_GROUP", "UNKNOWN_MEMBER_ID"})
+_BUSY: Final = {
+    "NON_EMPTY_GROUP": "still has members",
+    "UNKNOWN_MEMBER_ID": "still has members",
+    OVERTAKEN: "has had members meanwhile: its offsets changed",
+}
 
 _BAD_CREDENTIALS: Final = frozenset(
     {
@@ -151,11 +158,17 @@ def translate(failure: Failure, endpoint: Endpoint, deed: Deed) -> SidestreamErr
     if name in _NOT_NOW:
         return KafkaUnavailableError(f"{cluster} cannot {deed.doing} at the moment ({name})")
     if name in _BUSY:
-        return GroupBusyError(f"Consumer group {deed.group} on {cluster} still has members")
+        return GroupBusyError(f"Consumer group {deed.group} on {cluster} {_BUSY[name]}")
+    return KafkaError(f"{cluster} refuses to {deed.doing}{_refusal(failure, deed)}", code=name)
+
+
+def _refusal(failure: Failure, deed: Deed) -> str:
+    name = failure.name
     if name in _FORBIDDEN:
-        text = f"{cluster} refuses to {deed.doing} ({name}): the operator's Kafka user needs {deed.needs}"
-        return KafkaError(text, code=name)
-    return KafkaError(f"{cluster} refuses to {deed.doing}: {failure.text or name} ({name})", code=name)
+        return f" ({name}): the operator's Kafka user needs {deed.needs}"
+    if name == "OFFSET_METADATA_TOO_LARGE":
+        return f": the metadata beside an offset is too long for its brokers' offset.metadata.max.bytes ({name})"
+    return f": {failure.text or name} ({name})"
 
 
 def refused_config(text: str, endpoint: Endpoint) -> KafkaError:

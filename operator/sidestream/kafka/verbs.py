@@ -23,10 +23,11 @@ from confluent_kafka import KafkaError as Code
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, but not for its types
 
 from sidestream.kafka.port import GroupState
-from sidestream.kafka.translation import NOT_KEPT, OFFSET_MISSING, Failure, cause_of
+from sidestream.kafka.translation import NOT_KEPT, OFFSET_MISSING, OVERTAKEN, Failure, cause_of
 
 Row = list[Any]
-"""`[topic, partition]`, with an offset behind it where there is one, and a leader epoch (or null) behind that."""
+"""`[topic, partition]`, with an offset behind it where there is one; a committed one has a leader epoch (or null) and
+metadata behind that."""
 
 DEFAULTS: Final = {
     "allow.auto.create.topics": "false",
@@ -144,7 +145,13 @@ class Verbs:
         if found is None:
             return {"state": str(GroupState.ABSENT), "members": []}
         members = [
-            {"id": item.member_id, "client": item.client_id, "host": item.host, "instance": item.group_instance_id}
+            {
+                "id": item.member_id,
+                "client": item.client_id,
+                "host": item.host,
+                "instance": item.group_instance_id,
+                "partitions": [[had.topic, had.partition] for had in item.assignment.topic_partitions],
+            }
             for item in found.members
         ]
         return {"state": str(_state(found.state)), "members": members}
@@ -192,12 +199,14 @@ class Verbs:
             raise RefusedError(Failure(OFFSET_MISSING, cause=self._cause()))
         return found
 
-    def _place(self, group: str, positions: list[Row], *, deadline: Deadline) -> Any:
+    def _place(self, group: str, positions: list[Row], over: list[Row] | None, *, deadline: Deadline) -> Any:
+        partitions = [row[:2] for row in positions]
+        if over is not None and _kept(self._committed(group, partitions, deadline=deadline)) != _kept(over):
+            raise RefusedError(Failure(OVERTAKEN))
         change = ConsumerGroupTopicPartitions(group, [_position(*row) for row in positions])
         futures = self._admin.alter_consumer_group_offsets([change], request_timeout=deadline.left())
         _raise_hidden(_wait(futures[group], deadline).topic_partitions)
-        kept = self._committed(group, [row[:2] for row in positions], deadline=deadline)
-        if sorted(row[:3] for row in kept) != sorted(row[:3] for row in positions):
+        if _kept(self._committed(group, partitions, deadline=deadline)) != _kept(positions):
             raise RefusedError(Failure(NOT_KEPT))
 
     def _delete(self, group: str, *, deadline: Deadline) -> Any:
@@ -224,11 +233,16 @@ def _state(state: ConsumerGroupState) -> GroupState:
     return _STATES.get(state, GroupState.UNKNOWN)
 
 
-def _position(topic: str, partition: int, offset: int, epoch: int | None) -> TopicPartition:
+def _position(topic: str, partition: int, offset: int, epoch: int | None, metadata: str) -> TopicPartition:
     if epoch is None:
-        return TopicPartition(topic, partition, offset)
-    return TopicPartition(topic, partition, offset, leader_epoch=epoch)
+        return TopicPartition(topic, partition, offset, metadata)
+    return TopicPartition(topic, partition, offset, metadata, epoch)
 
 
 def _row(item: TopicPartition) -> Row:
-    return [item.topic, item.partition, item.offset, item.leader_epoch]
+    return [item.topic, item.partition, item.offset, item.leader_epoch, item.metadata or ""]
+
+
+def _kept(rows: list[Row]) -> list[Row]:
+    """What has to read back: all but the leader epoch, which old brokers do not keep."""
+    return sorted([topic, partition, offset, metadata] for topic, partition, offset, _, metadata in rows)

@@ -6,6 +6,7 @@ import pytest
 
 from flow.kafka.cluster import connect, eventually, real_arena
 from sidestream.errors import GroupBusyError, KafkaError, KafkaUnavailableError
+from sidestream.kafka.port import TopicPartition
 from unit.kafka.admin_contract import AdminContract, at
 
 
@@ -18,7 +19,9 @@ async def test_a_member_of_the_newer_protocol_counts_as_one(bootstrap: str) -> N
         topic, group = await arena.topic(), arena.name("group")
         await arena.admin.place(group, at(0, topic=topic))
         async with arena.consumer(group, topic, **{"group.protocol": "consumer"}):
-            assert (await arena.admin.group(group)).has_members
+            found = await arena.admin.group(group)
+            assert found.has_members
+            assert [member.partitions for member in found.members] == [{TopicPartition(topic, 0)}]
             with pytest.raises(GroupBusyError):
                 await arena.admin.delete_group(group)
 

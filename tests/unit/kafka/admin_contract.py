@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from sidestream.errors import GroupBusyError, KafkaUnavailableError
+from sidestream.errors import GroupBusyError, KafkaError, KafkaUnavailableError
 from sidestream.kafka.port import GroupState, KafkaAdmin, Position, TopicPartition
 
 
@@ -49,6 +49,11 @@ MakeArena = Callable[[], AbstractAsyncContextManager[Arena]]
 def at(*offsets: int, topic: str) -> dict[TopicPartition, Position]:
     """Positions on the partitions of a topic."""
     return {TopicPartition(topic, number): Position(offset) for number, offset in enumerate(offsets)}
+
+
+def noted(*metadata: str, topic: str) -> dict[TopicPartition, Position]:
+    """Positions at 5 with metadata, on the partitions of a topic."""
+    return {TopicPartition(topic, number): Position(5, metadata=text) for number, text in enumerate(metadata)}
 
 
 class AdminContract:
@@ -92,6 +97,59 @@ class AdminContract:
             await arena.admin.place(group, place)
             assert await arena.admin.committed(group) == place
 
+    async def test_each_partition_keeps_its_own_metadata(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(partitions=3), arena.name("group")
+            place = noted("", '{"ss":1,"app":"ü"}', "x" * 4095, topic=topic)
+            await arena.admin.place(group, place)
+            assert await arena.admin.committed(group) == place
+            assert await arena.admin.committed(group, place.keys()) == place
+
+    async def test_placing_again_without_metadata_takes_it_away(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(partitions=2), arena.name("group")
+            await arena.admin.place(group, noted("a", "b", topic=topic))
+            await arena.admin.place(group, noted("", topic=topic))
+            assert await arena.admin.committed(group) == noted("", "b", topic=topic)
+
+    async def test_metadata_that_is_too_long_is_refused_and_nothing_is_made(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(), arena.name("group")
+            with pytest.raises(
+                KafkaError, match=r"metadata beside an offset is too long.*offset\.metadata\.max\.bytes"
+            ):
+                await arena.admin.place(group, noted("x" * 4096, topic=topic))
+            assert await arena.admin.committed(group) == {}
+
+    async def test_a_group_is_placed_over_just_what_was_seen_in_it(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(partitions=2), arena.name("group")
+            await arena.admin.place(group, noted("a", topic=topic), over={})
+            await arena.admin.place(group, noted("b", "b", topic=topic), over=noted("a", topic=topic))
+            assert await arena.admin.committed(group) == noted("b", "b", topic=topic)
+
+    @pytest.mark.parametrize(
+        "over",
+        [
+            pytest.param([("", 4), ("a", 5)], id="another offset"),
+            pytest.param([("", 5), ("a", 5)], id="other metadata"),
+            pytest.param([("b", 5)], id="a commit that was not there"),
+            pytest.param([], id="none at all"),
+            pytest.param([("b", 5), ("a", 5), ("c", 5)], id="one that has gone"),
+        ],
+    )
+    async def test_a_group_that_has_moved_on_is_busy_and_stays_as_it_is(
+        self, make_arena: MakeArena, over: list[tuple[str, int]]
+    ) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(partitions=3), arena.name("group")
+            there = noted("b", "a", topic=topic)
+            await arena.admin.place(group, there)
+            known = {TopicPartition(topic, n): Position(offset, None, text) for n, (text, offset) in enumerate(over)}
+            with pytest.raises(GroupBusyError, match=group):
+                await arena.admin.place(group, noted("z", "z", "z", topic=topic), over=known)
+            assert await arena.admin.committed(group) == there
+
     async def test_placing_again_moves_only_what_is_named(self, make_arena: MakeArena) -> None:
         async with make_arena() as arena:
             topic, group = await arena.topic(partitions=2), arena.name("group")
@@ -130,10 +188,19 @@ class AdminContract:
                 with pytest.raises(GroupBusyError, match=group):
                     await arena.admin.place(group, at(9, topic=topic))
                 with pytest.raises(GroupBusyError, match=group):
+                    await arena.admin.place(group, noted("a", topic=topic), over=at(0, topic=topic))
+                with pytest.raises(GroupBusyError, match=group):
                     await arena.admin.delete_group(group)
             assert (await arena.admin.group(group)).is_empty
             await arena.admin.delete_group(group)
             assert (await arena.admin.group(group)).is_absent
+
+    async def test_a_member_is_told_with_its_partitions(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, group = await arena.topic(partitions=2), arena.name("group")
+            async with arena.consumer(group, topic):
+                (member,) = (await arena.admin.group(group)).members
+                assert member.partitions == {TopicPartition(topic, 0), TopicPartition(topic, 1)}
 
     async def test_a_group_is_listed_as_long_as_it_exists(self, make_arena: MakeArena) -> None:
         async with make_arena() as arena:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sidestream.kafka.config import ClientConfig
@@ -21,9 +21,12 @@ from sidestream.kafka.port import (
     Topic,
     TopicPartition,
 )
-from sidestream.kafka.translation import Cause, Deed, Endpoint, Failure, translate
+from sidestream.kafka.translation import OVERTAKEN, Cause, Deed, Endpoint, Failure, translate
 
 ENDPOINT = Endpoint("main", "kafka:9092")
+
+METADATA_BYTES = 4095
+"""What a broker takes by default: less than `offset.metadata.max.bytes`, which counts UTF-16 units in truth."""
 
 
 @dataclass
@@ -67,9 +70,9 @@ class FakeKafka:
         earliest, latest = self.topics[topic].logs[partition]
         self.topics[topic].logs[partition] = (earliest, latest + count)
 
-    def join(self, group: str, host: str = "10.0.0.1") -> str:
-        """A consumer joins, making the group when it is missing; returns its member id."""
-        member = Member(f"member-{next(self._ids)}", "consumer", host)
+    def join(self, group: str, host: str = "10.0.0.1", partitions: Iterable[TopicPartition] = ()) -> str:
+        """A consumer joins, making the group when it is missing, and has these partitions; returns its member id."""
+        member = Member(f"member-{next(self._ids)}", "consumer", host, partitions=frozenset(partitions))
         self.groups.setdefault(group, FakeGroup()).members[member.id] = member
         return member.id
 
@@ -79,9 +82,11 @@ class FakeKafka:
         for gone in [member] if member is not None else list(members):
             del members[gone]
 
-    def commit(self, group: str, topic: str, partition: int, offset: int, epoch: int | None = 0) -> None:
+    def commit(
+        self, group: str, topic: str, partition: int, offset: int, epoch: int | None = 0, *, metadata: str = ""
+    ) -> None:
         found = self.groups.setdefault(group, FakeGroup())
-        found.offsets[TopicPartition(topic, partition)] = Position(offset, epoch)
+        found.offsets[TopicPartition(topic, partition)] = Position(offset, epoch, metadata)
 
     def catch_up(self, group: str) -> None:
         """The group commits the end of every partition that it has an offset of."""
@@ -148,12 +153,16 @@ class FakeKafkaAdmin:
     async def latest(self, partitions: Collection[TopicPartition]) -> Offsets:
         return {item: self._log(item)[1] for item in partitions}
 
-    async def place(self, group: str, positions: Positions) -> None:
+    async def place(self, group: str, positions: Positions, *, over: Positions | None = None) -> None:
         deed = Deed(f"place consumer group {group}", f"Read on group {group}", group)
         self._check(deed)
         found = self.kafka.groups.get(group)
+        if over is not None and _kept(over) != _kept(await self.committed(group, positions.keys())):
+            raise translate(Failure(OVERTAKEN), self.endpoint, deed)
         if found is not None and found.members:
             raise translate(Failure("UNKNOWN_MEMBER_ID"), self.endpoint, deed)
+        if any(len(position.metadata.encode()) > METADATA_BYTES for position in positions.values()):
+            raise translate(Failure("OFFSET_METADATA_TOO_LARGE"), self.endpoint, deed)
         self.effects.append(f"place {group}")
         known = {item: position for item, position in positions.items() if self._has(item)}
         if known:
@@ -188,3 +197,7 @@ class FakeKafkaAdmin:
         if not self._has(item):
             raise translate(Failure("_NOENT"), self.endpoint, deed)
         return self.kafka.topics[item.topic].logs[item.partition]
+
+
+def _kept(positions: Positions) -> dict[TopicPartition, tuple[int, str]]:
+    return {item: (position.offset, position.metadata) for item, position in positions.items()}

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
+from sidestream.kafka.port import TopicPartition
 from unit.kafka.admin_contract import AdminContract, MakeArena
 from unit.kafka.fake_admin import FakeKafka, FakeKafkaAdmin
 
@@ -28,11 +29,11 @@ class FakeArena:
         self.kafka.delete_topic(name)
 
     def consumer(self, group: str, topic: str) -> AbstractAsyncContextManager[None]:
-        assert topic in self.kafka.topics
+        partitions = [TopicPartition(topic, number) for number in range(len(self.kafka.topics[topic].logs))]
 
         @asynccontextmanager
         async def member() -> AsyncIterator[None]:
-            joined = self.kafka.join(group)
+            joined = self.kafka.join(group, partitions=partitions)
             yield
             self.kafka.leave(group, joined)
 

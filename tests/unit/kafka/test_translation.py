@@ -37,6 +37,8 @@ DEED = Deed("place consumer group g", "Read on group g and on topic t", "g")
         pytest.param("REBALANCE_IN_PROGRESS", KafkaUnavailableError, None, id="27"),
         pytest.param("UNSTABLE_OFFSET_COMMIT", KafkaUnavailableError, None, id="88"),
         pytest.param("OFFSET_MISSING", KafkaUnavailableError, None, id="a negative offset"),
+        pytest.param("NOT_KEPT", KafkaUnavailableError, None, id="another offset than was committed"),
+        pytest.param("OVERTAKEN", GroupBusyError, None, id="a commit since we looked"),
         pytest.param("UNKNOWN_MEMBER_ID", GroupBusyError, None, id="25"),
         pytest.param("NON_EMPTY_GROUP", GroupBusyError, None, id="68"),
         pytest.param("TOPIC_AUTHORIZATION_FAILED", KafkaError, Reason.UNAUTHORIZED, id="29"),
@@ -65,6 +67,19 @@ def test_a_refusal_names_what_was_tried_the_code_and_the_right_that_is_missing()
     assert str(raised) == (
         "KafkaCluster main refuses to place consumer group g (GROUP_AUTHORIZATION_FAILED): "
         "the operator's Kafka user needs Read on group g and on topic t"
+    )
+
+
+def test_a_group_that_has_moved_on_is_not_said_to_have_members() -> None:
+    raised = translate(Failure("OVERTAKEN"), ENDPOINT, DEED)
+    assert str(raised) == "Consumer group g on KafkaCluster main has had members meanwhile: its offsets changed"
+
+
+def test_metadata_that_is_too_long_is_told_with_the_setting_that_limits_it() -> None:
+    raised = translate(Failure("OFFSET_METADATA_TOO_LARGE", "Broker: no"), ENDPOINT, DEED)
+    assert str(raised) == (
+        "KafkaCluster main refuses to place consumer group g: the metadata beside an offset is too long "
+        "for its brokers' offset.metadata.max.bytes (OFFSET_METADATA_TOO_LARGE)"
     )
 
 
