@@ -11,9 +11,7 @@ from sidestream.kube.apply import ensure_status
 from sidestream.kube.port import KubeApi, Object, Resource
 
 
-async def write_status(
-    api: KubeApi, resource: Resource, live: Object, status: Model, *, guarded: bool = False
-) -> bool:
+async def write_status(api: KubeApi, resource: Resource, live: Object, status: Model, *, guarded: bool = False) -> bool:
     """Write `status` unless the object has it already; returns whether it was written. `guarded` as `ensure_status`."""
     desired = status.to_json()
     if live.get("status") == desired:

@@ -9,6 +9,7 @@ from typing import Any
 from builders import deployment, having, kafka_cluster, kafka_consumer, kafka_route
 from fakes.kube import FakeKubeApi
 from flow.kafka.cluster import RealArena, eventually, real_arena
+from sidestream.config import HeaderSettings
 from sidestream.kafka.clusters import KafkaClusters
 from sidestream.kafka.reconcile_cluster import KafkaClusterReconciler
 from sidestream.kafka.reconcile_consumer import KafkaConsumerReconciler
@@ -46,7 +47,7 @@ class Stage:
         clock = SystemClock()
         self.clusters = KafkaClusters(self.api, "sidestream-system")
         events = EventRecorder(self.api, clock)
-        self.routes = KafkaRouteReconciler(self.api, events, clock, self.clusters)
+        self.routes = KafkaRouteReconciler(self.api, events, clock, self.clusters, HeaderSettings())
         self.consumers = KafkaConsumerReconciler(self.api, events, clock, self.clusters)
         self.kafka_clusters = KafkaClusterReconciler(self.api, events, clock, self.clusters)
 

@@ -13,11 +13,13 @@ from builders import (
     kafka_consumer,
     kafka_route,
     labelled,
+    namespace,
     pod,
 )
 from fakes.kube import FakeKubeApi
 from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE, SANDBOX, TEMPLATE
+from sidestream.config import HeaderSettings
 from sidestream.kafka.clusters import Connection, KafkaClusters
 from sidestream.kafka.config import ClientConfig
 from sidestream.kafka.reconcile_route import KafkaRouteReconciler
@@ -49,7 +51,11 @@ class World:
         self.kafka.commit(BASELINE_GROUP, TOPIC, 0, 5)
         self.kafka.commit(BASELINE_GROUP, TOPIC, 1, 7)
         self.api = FakeKubeApi(
-            kafka_cluster(), kafka_consumer(), deployment("fulfilment"), kafka_route(NAME, *modifiers)
+            kafka_cluster(),
+            kafka_consumer(),
+            deployment("fulfilment"),
+            kafka_route(NAME, *modifiers),
+            namespace("kube-system"),
         )
         self.connections: list[FakeKafkaAdmin] = []
         self.restart()
@@ -59,7 +65,9 @@ class World:
         self.crashes = crashes or Crashes()
         api = self.crashes.proxy(self.api)
         clusters = KafkaClusters(api, OPERATOR_NAMESPACE, self.connect)
-        self.reconciler = KafkaRouteReconciler(api, EventRecorder(api, self.clock), self.clock, clusters)
+        self.reconciler = KafkaRouteReconciler(
+            api, EventRecorder(api, self.clock), self.clock, clusters, HeaderSettings()
+        )
 
     def connect(self, endpoint: Endpoint, config: ClientConfig) -> Connection:
         connection = FakeKafkaAdmin(self.kafka, endpoint, config)
