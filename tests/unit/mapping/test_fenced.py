@@ -284,6 +284,13 @@ def test_the_same_content_learned_at_different_times_has_one_etag() -> None:
     assert (version(long_there), version(just_listed)) == (12, 15)
 
 
+def test_the_order_of_fences_in_the_status_tells_nothing() -> None:
+    ask, begun = fence("Ask"), fence("From", 9)
+    directory = holding(at(10, claiming("c1", "alice", {0: ask, 1: begun})))
+
+    assert put(directory, at(11, claiming("c1", "alice", {1: begun, 0: ask}))) == set()
+
+
 def test_the_etag_of_another_cluster_is_another_one() -> None:
     here, there = holding(at(1)), holding(at(1))
     there.epoch = "00000000"
