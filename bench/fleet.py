@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from bench.process import resident_bytes
 from sidestream.config import HeaderSettings
+from sidestream.kube.epoch import LENGTH
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
 from sidestream.kube.reflector import Keep, WatchEvent, whole
 from sidestream.mapping.answers import Header
@@ -80,18 +81,27 @@ class MadeUp:
             "forkGroup": group,
             "topics": [f"topic-{number}"],
             "keys": [f"tenant-{tenant}"],
+            "coordination": "Fenced",
         }
         offsets = [
-            {"topic": f"topic-{number}", "partition": partition, "offset": partition * 1000}
+            {"topic": f"topic-{number}", "partition": partition, "offset": 10_000_000 + partition * 1000 + tenant}
             for partition in range(self._partitions)
         ]
         status = {
             "phase": "Active",
             "group": {"name": group, "state": "Stable", "members": 1},
             "start": offsets,
-            "until": offsets,
+            "claims": [{"id": f"{number:04}{tenant:06}", "key": f"tenant-{tenant}", "fences": _fences(offsets)}],
         }
         return {"metadata": _metadata(f"service-{number}-tenant-{tenant}"), "spec": spec, "status": status}
+
+
+def _fences(offsets: list[Object]) -> list[Object]:
+    """Each began at its offset, as it stands for most of a fork's life."""
+    return [
+        {"topic": item["topic"], "partition": item["partition"], "state": "From", "from": item["offset"]}
+        for item in offsets
+    ]
 
 
 def _no_texts() -> Iterator[str]:
@@ -110,23 +120,37 @@ def _metadata(name: str) -> Object:
 
 
 async def fill(consumers: int, tenants: int, partitions: int) -> dict[str, float]:
-    """Sizes in bytes and times in seconds of a store that holds all of it, with every answer made."""
+    """Sizes in bytes and times in seconds of a store that holds all of it, without and with every answer made."""
     before = resident_bytes()
-    store = MappingStore(MadeUp(consumers, tenants, partitions), SystemClock(), header=Header.of(HeaderSettings()))
+    api, header = MadeUp(consumers, tenants, partitions), Header.of(HeaderSettings())
+    store = MappingStore(api, SystemClock(), header=header, epoch=_epoch)
     async with asyncio.timeout(PATIENCE):
         watching = asyncio.create_task(store.run())
         while store.why_not_ready() is not None:  # noqa: ASYNC110 - the store tells nobody that it is ready
             await asyncio.sleep(0.05)
+    listed = resident_bytes()
     begin = time.perf_counter()
     answers = [store.etag(Workload(NAMESPACE, f"service-{number}")) for number in range(consumers)]
     seconds = time.perf_counter() - begin
     watching.cancel()
     return {
         "before_bytes": before,
+        "listed_bytes": listed,
         "after_bytes": resident_bytes(),
         "answers": len({*answers} - {None}),
         "answers_seconds": seconds,
+        "answer_bytes": _answer_bytes(store),
     }
+
+
+def _answer_bytes(store: MappingStore) -> int:
+    """Of one consumer; all are of a size."""
+    encoded = store.directory.consumer(Workload(NAMESPACE, "service-0")) if store.directory else None
+    return len(encoded.body) if encoded else 0
+
+
+async def _epoch() -> str:
+    return "0" * LENGTH
 
 
 def main() -> None:

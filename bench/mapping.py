@@ -41,7 +41,8 @@ NAMESPACE = "sidestream-bench"
 DEPLOYMENT = "fulfilment"
 MANAGER = "sidestream-bench"
 PHASES = ("Active", "Draining")
-MEGABYTE = 1024 * 1024
+KILOBYTE = 1024
+MEGABYTE = KILOBYTE * KILOBYTE
 
 
 @dataclass
@@ -114,6 +115,7 @@ def _fleet_figures(fleet: dict[str, float]) -> dict[str, Figure]:
     return {
         "fleet": Figure(" x ".join(map(str, FLEET)), "consumers x tenants x partitions"),
         "fleet_rss_mb": Figure(round(fleet["after_bytes"] / MEGABYTE, 1), "MiB, the whole process"),
+        "fleet_answer_kb": Figure(round(fleet["answer_bytes"] / KILOBYTE, 1), "KiB, one answer"),
         "fleet_answers_s": Figure(round(fleet["answers_seconds"], 3), "s, making every answer once"),
     }
 

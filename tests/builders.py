@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -286,3 +286,24 @@ def in_phase(phase: str, since: str = CREATED) -> Modifier:
         obj.setdefault("status", {}).update(phase=phase, phaseSince=since)
 
     return modify
+
+
+def claiming(id_: str, key: str, fences: Mapping[int, Object], *, topic: str = "orders.created") -> Modifier:
+    """For `kafka_route`: under Fenced, with one claim more, or of a claim that is there with more fences."""
+
+    def modify(obj: Object) -> None:
+        obj["spec"]["coordination"] = "Fenced"
+        claims = obj.setdefault("status", {}).setdefault("claims", [])
+        claim = next((item for item in claims if item["id"] == id_), None)
+        if claim is None:
+            claim = {"id": id_, "key": key, "fences": []}
+            claims.append(claim)
+        claim["fences"] += [{"topic": topic, "partition": number, **item} for number, item in fences.items()]
+
+    return modify
+
+
+def fence(state: str, begin: int | None = None, hold: int | None = None, until: int | None = None) -> Object:
+    """For `claiming`: how a claim stands on a partition."""
+    numbers = {"from": begin, "hold": hold, "until": until}
+    return {"state": state, **{name: number for name, number in numbers.items() if number is not None}}

@@ -8,20 +8,23 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
 import httpx
 import pytest
 
-from builders import in_namespace, in_phase, kafka_consumer, kafka_route
+from builders import claiming, fence, in_namespace, in_phase, kafka_consumer, kafka_route
 from flow.cluster import until
 from sidestream.api.labels import MANAGER_KAFKA
 from sidestream.kube.client import AioKubeApi, connect
+from sidestream.kube.epoch import read_epoch
 from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, Object
 from sidestream_demo.environment import program
 from sidestream_sdk import Identity, MappingClient
+from sidestream_sdk.fences import Fence, State
+from sidestream_sdk.ownership import Mapping
 
 pytestmark = pytest.mark.usefixtures("crds")
 
@@ -110,6 +113,59 @@ async def test_consumers_learn_of_a_hand_off_from_beginning_to_end(kubeconfig: s
         assert (ready.status_code, ready.text) == (200, "ok\n")
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
+
+
+async def test_a_mapping_has_the_version_of_the_write_that_it_tells_of(kubeconfig: str, namespace: str) -> None:
+    consumer = kafka_consumer("fulfilment-orders", in_namespace(namespace))
+    route = kafka_route(
+        "fulfilment-orders-alice",
+        in_namespace(namespace),
+        in_phase("Preparing"),
+        claiming("c1", "alice", {0: fence("From", 10), 1: fence("Ask")}),
+    )
+    with mapping_service() as (url, _):
+        async with connect(kubeconfig) as api, httpx.AsyncClient(base_url=url) as http:
+
+            async def answer(tag: str = "") -> httpx.Response:
+                path = f"/v1/consumers/{namespace}/fulfilment"
+                return await http.get(path, headers={"If-None-Match": tag})
+
+            async def says(response: Callable[[httpx.Response], bool]) -> bool:
+                try:
+                    return response(await answer())
+                except httpx.TransportError:
+                    return False
+
+            await api.apply(KAFKA_CONSUMERS, applied(consumer, "spec"), manager="test")
+            await api.apply(KAFKA_ROUTES, applied(route, "spec"), manager="test")
+            written = await api.apply_status(KAFKA_ROUTES, applied(route, "status"), manager=MANAGER_KAFKA)
+            version = int(written["metadata"]["resourceVersion"])
+
+            await until(lambda: says(lambda it: tells_version(it) == version), f"it tells of {version}", PATIENCE)
+            told = await answer()
+            mapping = Mapping.from_json(told.json())
+            (change,) = mapping.topics["orders.created"].fenced
+            assert change.partitions == {0: Fence(State.FROM, 10), 1: Fence(State.ASK)}
+            assert mapping.epoch == await read_epoch(api)
+            assert seen_by(told) >= version
+
+            in_phase("Preparing", "2026-01-02T00:00:00Z")(route)
+            rewritten = await api.apply_status(KAFKA_ROUTES, applied(route, "status"), manager=MANAGER_KAFKA)
+            newer = int(rewritten["metadata"]["resourceVersion"])
+            assert newer > version
+
+            await until(lambda: says(lambda it: seen_by(it) >= newer), f"it has seen {newer}", PATIENCE)
+            unchanged = await answer(told.headers["etag"])
+            assert (unchanged.status_code, tells_version(await answer())) == (HTTPStatus.NOT_MODIFIED, version)
+
+
+def tells_version(response: httpx.Response) -> int:
+    """The version of an answer, 0 of what is none."""
+    return Mapping.from_json(response.json()).version if response.is_success else 0
+
+
+def seen_by(response: httpx.Response) -> int:
+    return int(response.headers.get("sidestream-version", 0))
 
 
 def token_of(kubeconfig: str, namespace: str, audience: str) -> str:

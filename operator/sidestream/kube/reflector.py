@@ -105,6 +105,7 @@ class Reflector:
         self._backoff = backoff or Backoff(first=1.0, second=2.0, longest=30.0)
         self._objects: dict[ObjectKey, Object] = {}
         self._version = ""
+        self._must_list = True
         self._heard_at: float | None = None
         self._failures = 0
 
@@ -112,6 +113,11 @@ class Reflector:
     def objects(self) -> Mapping[ObjectKey, Object]:
         """The copy, read-only; it changes only between turns of the event loop."""
         return MappingProxyType(self._objects)
+
+    @property
+    def version(self) -> str:
+        """The resourceVersion up to which the copy has everything, by the last list, event or bookmark; "" before."""
+        return self._version
 
     @property
     def last_event_age(self) -> float:
@@ -122,11 +128,11 @@ class Reflector:
         """List, then watch, for ever; what fails is logged and tried again. Ends only by cancellation."""
         while True:
             try:
-                if not self._version:
+                if self._must_list:
                     await self._list()
                 await self._watch()
             except ExpiredError:
-                self._version = ""
+                self._must_list = True
             except SidestreamError as error:
                 await self._pause(error)
 
@@ -141,6 +147,7 @@ class Reflector:
         for key, item in found.items():
             self._set(key, item)
         self._version = version
+        self._must_list = False
         self._heard()
         self.synced.set()
 

@@ -27,7 +27,7 @@ class Header(Model):
 
 
 class ChangeAnswer(Model):
-    """One fork's claim on the records of some keys."""
+    """One fork's claim on the records of some keys under `Polling`."""
 
     id: str = Field(description="Name of the KafkaRoute.")
     sandbox: str
@@ -39,11 +39,34 @@ class ChangeAnswer(Model):
     )
 
 
+class FenceAnswer(Model):
+    """Where a fenced change stands on one partition; a number that is not known yet is left out, and never changes."""
+
+    state: str = Field(
+        description="Aware, Ask, From, Freeze, Hold, Until, Retire; of any other nobody acknowledges anything."
+    )
+    begin: int | None = Field(default=None, alias="from", description="The first offset that is the fork's.")
+    hold: int | None = Field(default=None, description="The fork takes nothing from here on before it knows `until`.")
+    until: int | None = Field(default=None, description="The first offset that is the baseline's again.")
+
+
+class FencedChangeAnswer(Model):
+    """One fork's claim on the records of one key under `Fenced`: offsets decide."""
+
+    id: str = Field(description="The claim's; the KafkaRoute's name while it has none.")
+    sandbox: str
+    key: str
+    group: str = Field(description="The fork's consumer group.")
+    phase: str = Field(description="The fork may join its group in Active, Freezing, PreparingOff and Draining.")
+    partitions: dict[int, FenceAnswer] = Field(description="Those that the change is on yet, by number.")
+
+
 class TopicAnswer(Model):
     """One topic of the consumer."""
 
     group: str = Field(description="The baseline's consumer group.")
-    changes: tuple[ChangeAnswer, ...] = Field(description="Sorted by id.")
+    changes: tuple[ChangeAnswer, ...] = Field(description="Those under `Polling`, sorted by id.")
+    fenced: tuple[FencedChangeAnswer, ...] = Field(description="Those under `Fenced`, in the order of KafkaRoutes.")
 
 
 class ConsumerAnswer(Model):
@@ -55,6 +78,11 @@ class ConsumerAnswer(Model):
         description="Every consumer must have read a change after this time, so it asks more often."
     )
     topics: dict[str, TopicAnswer]
+    epoch: str = Field(description="Names the cluster; versions of other epochs say nothing.")
+    version: int = Field(
+        description="Grows with every change of a KafkaRoute that is to be seen in here. It is no part of the ETag: "
+        "replicas that say the same may have learned of it at different times."
+    )
 
 
 class TenantWorkload(Model):

@@ -20,10 +20,28 @@ LONGEST_WAIT_SECONDS: Final = 60.0
 RETRY_AFTER_SECONDS: Final = 5
 """What a request is told for which there was no room."""
 
+VERSION_HEADER: Final = "Sidestream-Version"
+
 _CALL: Final = "consumer"
+_HEADERS: Final = {
+    VERSION_HEADER: {
+        "description": "The version up to which this replica has seen every change; at least that of its answer. Of "
+        "two answers of one epoch the one with the lower number may be the older one.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "ETag": {
+        "description": "The same for the same answer, whatever its `version`.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
 _RESPONSES: Final[replies.Documented] = {
-    200: {"model": ConsumerAnswer},
-    304: {"description": "As If-None-Match says: nothing changed, nor did it within `wait` seconds."},
+    200: {"model": ConsumerAnswer, "headers": _HEADERS},
+    304: {
+        "description": "As If-None-Match says: nothing changed, nor did it within `wait` seconds.",
+        "headers": _HEADERS,
+    },
     404: {"model": Problem, "description": "No KafkaConsumer names the Deployment."},
     503: {
         "model": Problem,
@@ -77,11 +95,11 @@ def add_consumers(app: FastAPI, source: Source, room: WaitingRoom, gate: Gate) -
             encoded = directory.consumer(workload)
         if encoded is None:
             return _unknown(workload)
-        return _mapping(encoded, is_known=knows(encoded.etag))
+        return _mapping(encoded, source.version, is_known=knows(encoded.etag))
 
 
-def _mapping(encoded: Encoded, *, is_known: bool) -> Response:
-    headers = {"ETag": encoded.etag, "Cache-Control": "no-cache"}
+def _mapping(encoded: Encoded, seen: int, *, is_known: bool) -> Response:
+    headers = {"ETag": encoded.etag, "Cache-Control": "no-cache", VERSION_HEADER: str(seen)}
     if is_known:
         return replies.counted(_CALL, Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers))
     return replies.counted(_CALL, Response(encoded.body, media_type=replies.JSON, headers=headers))

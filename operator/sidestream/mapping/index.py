@@ -37,6 +37,10 @@ class Index(Generic[M, G]):
             self._groups.setdefault(group, {})[key] = new
         return touched
 
+    def get(self, key: ObjectKey) -> M | None:
+        """The object as it was put last, None when it is gone."""
+        return self._objects.get(key)
+
     def find(self, group: G) -> Collection[M]:
         """The objects of one group in no order."""
         return self._groups.get(group, {}).values()

@@ -53,7 +53,7 @@ def refused(request: Request, error: Exception) -> Response:
 
 def not_ready(call: str, fault: str | None) -> Response:
     """Why no call has an answer yet."""
-    message = f"The mapping service has just started: {fault or 'it is about to be ready'}."
+    message = f"The mapping service cannot answer yet: {fault or 'it is about to be ready'}."
     return problem(call, HTTPStatus.SERVICE_UNAVAILABLE, Problem(reason="NotReady", message=message))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -16,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
+from sidestream.kube.epoch import read_epoch
 from sidestream.kube.reviews import Reviews
 from sidestream.mapping import replies
 from sidestream.mapping.answers import Header
@@ -64,7 +66,7 @@ async def serve(settings: MappingSettings) -> None:
     """
     clock = SystemClock()
     async with connect() as api:
-        store = MappingStore(api, clock, header=Header.of(settings.header))
+        store = MappingStore(api, clock, header=Header.of(settings.header), epoch=partial(read_epoch, api))
         room = WaitingRoom(clock, store.etag, limit=settings.max_waiters)
         gate = TokenGate(Reviews(api, audience=AUDIENCE), clock) if settings.auth else OpenGate()
         config = uvicorn.Config(

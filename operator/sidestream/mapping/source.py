@@ -15,6 +15,11 @@ class Source(Protocol):
         """All answers, kept up to date; None while there are none yet."""
         ...
 
+    @property
+    def version(self) -> int:
+        """The resourceVersion up to which every KafkaRoute is in there; it says something only with a directory."""
+        ...
+
     def why_not_ready(self) -> str | None:
         """A sentence on what is missing; None when all is well."""
         ...

@@ -1,6 +1,7 @@
 """The rights that the chart gives are those that the operator's seam to Kubernetes can use, and no more."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
 
@@ -24,25 +25,42 @@ DISCOVERY = {("apiextensions.k8s.io", "customresourcedefinitions")}
 
 
 def rights(objects: list[Object], kind: str, part: str) -> Rights:
+    """Rights on all objects of a kind."""
     found: Rights = defaultdict(set)
+    for rule in rules(objects, kind, part):
+        if "resourceNames" not in rule:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    found[group, resource] |= set(rule["verbs"])
+    return dict(found)
+
+
+def rules(objects: list[Object], kind: str, part: str) -> Iterator[Object]:
     for item in objects:
         if item["kind"] == kind and item["metadata"]["name"] == f"sidestream-{part}":
-            for rule in item["rules"]:
-                for group in rule["apiGroups"]:
-                    for resource in rule["resources"]:
-                        found[group, resource] |= set(rule["verbs"])
-    return dict(found)
+            yield from item["rules"]
 
 
 def main_kinds(found: Rights) -> set[tuple[str, str]]:
     return {(group, resource) for group, resource in found if "/" not in resource}
 
 
+@pytest.mark.parametrize("part", ["operator", "mapping"])
+def test_of_single_objects_only_the_namespace_that_stands_for_the_cluster_may_be_read(
+    render: Render, part: str
+) -> None:
+    named = [rule for rule in rules(render(), "ClusterRole", part) if "resourceNames" in rule]
+
+    assert named == [
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}
+    ]
+
+
 @pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
 def test_no_rule_has_a_wildcard(render: Render, kind: str) -> None:
-    rules = [rule for item in render() if item["kind"] == kind for rule in item["rules"]]
-    assert rules
-    assert not [rule for rule in rules if "*" in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}]
+    found = [rule for item in render() if item["kind"] == kind for rule in item["rules"]]
+    assert found
+    assert not [rule for rule in found if "*" in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}]
 
 
 def test_the_operator_may_touch_the_kinds_of_its_seam_and_no_other(render: Render) -> None:

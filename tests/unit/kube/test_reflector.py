@@ -157,6 +157,33 @@ async def test_the_age_of_the_last_event_grows_while_nothing_is_heard() -> None:
         assert reflector.last_event_age == 0
 
 
+async def test_the_version_is_how_far_everything_was_seen() -> None:
+    source = Source(at("1"))
+    source.list_errors = [TransientError("away")]
+    clock = FakeClock()
+    async with reflecting(source, clock) as (reflector, _):
+        assert reflector.version == ""
+        await clock.advance(1)
+        assert reflector.version == "100"
+        await source.send(WatchEvent("MODIFIED", at("101")))
+        assert reflector.version == "101"
+        await source.send(WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "150"}}))
+        assert reflector.version == "150"
+        await source.send(WatchEvent("DELETED", at("160")))
+        assert reflector.version == "160"
+
+
+async def test_the_version_stays_until_a_new_list_is_in() -> None:
+    source, clock = Source(at("1")), FakeClock()
+    async with reflecting(source, clock) as (reflector, _):
+        source.list_errors = [TransientError("away")]
+        source.version = "200"
+        await source.send(ExpiredError("too old"))
+        assert reflector.version == "100"
+        await clock.advance(1)
+        assert reflector.version == "200"
+
+
 async def test_the_copy_cannot_be_written() -> None:
     async with reflecting(Source(at("1")), FakeClock()) as (reflector, _):
         assert not hasattr(reflector.objects, "__setitem__")

@@ -8,14 +8,15 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
-from builders import FakeClock, in_phase, kafka_consumer, kafka_route, sandbox
-from sidestream.api.kafka import KafkaConsumer, KafkaRoute
+from builders import FakeClock, claiming, fence, in_phase, kafka_consumer, kafka_route, sandbox
+from sidestream.api.kafka import KafkaConsumer
 from sidestream.api.sandbox import Sandbox
 from sidestream.config import HeaderSettings
 from sidestream.kube.reviews import Access, Caller
 from sidestream.mapping.answers import Header
 from sidestream.mapping.directory import Directory, Workload
 from sidestream.mapping.gate import Gate, TokenGate
+from sidestream.mapping.keeping import keep_route, read_claim
 from sidestream.mapping.service import create_app
 from sidestream.mapping.waiting import WaitingRoom
 from sidestream.runtime.reconcile import ObjectKey
@@ -33,15 +34,19 @@ class Hurried(FakeClock):
 
 
 class World:
-    """One consumer with one fork, or nothing yet."""
+    """One consumer with a polled fork and a fenced one, or nothing yet."""
+
+    version = 4711
 
     def __init__(self, *, listed: bool = True) -> None:
         self.directory = Directory(Header.of(HeaderSettings())) if listed else None
         if self.directory is not None:
             self.directory.put_consumer(ObjectKey("shop", "orders"), KafkaConsumer.from_json(kafka_consumer()))
             self.directory.put_route(
-                ObjectKey("shop", "alice"), KafkaRoute.from_json(kafka_route("alice", in_phase("Active")))
+                ObjectKey("shop", "alice"), read_claim(keep_route(kafka_route("alice", in_phase("Active"))))
             )
+            fenced = kafka_route("bob", in_phase("Active"), claiming("c1", "bob", {0: fence("From", begin=12)}))
+            self.directory.put_route(ObjectKey("shop", "bob"), read_claim(keep_route(fenced)))
             self.directory.put_sandbox(ObjectKey("shop", "alice"), Sandbox.from_json(sandbox("alice")))
 
     def why_not_ready(self) -> str | None:

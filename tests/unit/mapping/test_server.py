@@ -30,6 +30,8 @@ PATIENCE = 20.0
 class Running:
     """A server whose mapping never changes."""
 
+    version = 4711
+
     def __init__(self) -> None:
         self.directory = Directory(Header.of(HeaderSettings()))
         self.directory.put_consumer(ObjectKey("shop", "orders"), KafkaConsumer.from_json(kafka_consumer()))

@@ -10,13 +10,15 @@ import httpx
 import jsonschema
 import pytest
 
-from builders import FakeClock, in_phase, kafka_consumer, kafka_route, sandbox, settle
-from sidestream.api.kafka import KafkaConsumer, KafkaRoute
+from builders import FakeClock, having, in_phase, kafka_consumer, kafka_route, sandbox, settle
+from sidestream.api.kafka import KafkaConsumer
 from sidestream.api.sandbox import Sandbox
 from sidestream.config import HeaderSettings
 from sidestream.mapping.answers import Header, Problem
+from sidestream.mapping.claims import Claim
 from sidestream.mapping.directory import Directory, Workload
 from sidestream.mapping.gate import RefusedError
+from sidestream.mapping.keeping import keep_route, read_claim
 from sidestream.mapping.service import create_app
 from sidestream.mapping.waiting import WaitingRoom
 from sidestream.runtime.metrics import REGISTRY
@@ -32,16 +34,21 @@ FULFILMENT = "/v1/consumers/shop/fulfilment"
 class FakeSource:
     directory: Directory | None
     fault: str | None = None
+    version: int = 4711
 
     def why_not_ready(self) -> str | None:
         return self.fault
 
 
+def claim(phase: str, version: int = 1) -> Claim:
+    route = kafka_route("alice", in_phase(phase), having("metadata.resourceVersion", str(version)))
+    return read_claim(keep_route(route))
+
+
 def full() -> FakeSource:
     directory = Directory(Header.of(HeaderSettings()))
     directory.put_consumer(ObjectKey("shop", "fulfilment-orders"), KafkaConsumer.from_json(kafka_consumer()))
-    route = KafkaRoute.from_json(kafka_route("alice", in_phase("Active")))
-    directory.put_route(ObjectKey("shop", "alice"), route)
+    directory.put_route(ObjectKey("shop", "alice"), claim("Active"))
     for name in ("alice", "bob"):
         directory.put_sandbox(ObjectKey("shop", name), Sandbox.from_json(sandbox(name)))
     return FakeSource(directory)
@@ -78,6 +85,16 @@ async def test_an_unchanged_mapping_is_not_sent_again(form: str) -> None:
 
     assert (response.status_code, response.content) == (304, b"")
     assert response.headers["etag"] == tag
+
+
+async def test_every_answer_says_up_to_which_version_the_replica_has_seen_everything() -> None:
+    source = full()
+    first = await get(source, FULFILMENT)
+    assert (first.headers["sidestream-version"], first.json()["version"]) == ("4711", 1)
+
+    source.version = 4712
+    second = await get(source, FULFILMENT, **{"if-none-match": first.headers["etag"]})
+    assert (second.status_code, second.headers["sidestream-version"]) == (304, "4712")
 
 
 async def test_another_etag_gets_the_mapping() -> None:
@@ -133,8 +150,7 @@ async def tag_of(source: FakeSource) -> str:
 
 def touch(source: FakeSource, room: WaitingRoom, phase: str) -> None:
     assert source.directory is not None
-    route = KafkaRoute.from_json(kafka_route("alice", in_phase(phase)))
-    for workload in source.directory.put_route(ObjectKey("shop", "alice"), route):
+    for workload in source.directory.put_route(ObjectKey("shop", "alice"), claim(phase)):
         room.touch(workload)
 
 
@@ -152,6 +168,25 @@ async def test_a_long_poll_is_answered_when_the_mapping_changes() -> None:
     assert response.status_code == 200
     assert response.headers["etag"] != tag
     assert response.json()["topics"]["orders.created"]["changes"][0]["phase"] == "Draining"
+
+
+async def test_a_write_that_changes_nothing_does_not_end_a_long_poll_and_the_version_is_that_of_its_end() -> None:
+    source, clock = full(), FakeClock()
+    room = room_of(source, clock)
+    tag = await tag_of(source)
+    waiting = asyncio.create_task(get(source, f"{FULFILMENT}?wait=25", room, **{"if-none-match": tag}))
+    await clock.advance(10)
+
+    assert source.directory is not None
+    assert source.directory.put_route(ObjectKey("shop", "alice"), claim("Active", version=4720)) == set()
+    source.version = 4720
+    room.touch(Workload("shop", "fulfilment"))
+    await settle()
+    assert not waiting.done()
+
+    await clock.advance(16)
+    response = await waiting
+    assert (response.status_code, response.headers["sidestream-version"]) == (304, "4720")
 
 
 async def test_a_long_poll_without_a_change_says_so_in_the_end() -> None:
@@ -337,7 +372,7 @@ async def test_before_the_first_listing_there_is_no_answer(path: str) -> None:
     assert response.status_code == 503
     assert response.json() == {
         "reason": "NotReady",
-        "message": "The mapping service has just started: sandboxes have not been listed yet.",
+        "message": "The mapping service cannot answer yet: sandboxes have not been listed yet.",
     }
 
 
