@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from sidestream_sdk.baggage import HeaderRules
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -48,6 +50,14 @@ class Position:
 
 Positions = Mapping[TopicPartition, Position]
 Offsets = Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a scan of a range came to: the offset of the first record that it looked for, or how far it got without."""
+
+    offset: int
+    found: bool
 
 
 class GroupState(StrEnum):
@@ -141,6 +151,17 @@ class KafkaAdmin(Protocol):
 
         Raises:
             GroupBusyError: somebody is in the group, or was since `over` was read.
+        """
+        ...
+
+    async def scan(
+        self, ranges: Mapping[TopicPartition, tuple[int, int]], header: HeaderRules, keys: Collection[str]
+    ) -> Mapping[TopicPartition, Scanned]:
+        """Where the first record of one of these tenant keys is, within [begin, end) of each partition.
+
+        A call reads for a limited time and so many records; the next one goes on from where it stopped. It does not go
+        past an open transaction, whose records may become work. What the log does not have any more, and what never is
+        a record (aborted, a transaction's marker), is nothing found. No group is joined or made for it.
         """
         ...
 
