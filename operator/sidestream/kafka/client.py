@@ -14,12 +14,14 @@ from sidestream.kafka.port import (
     Offsets,
     Position,
     Positions,
+    Scanned,
     Topic,
     TopicPartition,
 )
 from sidestream.kafka.process import COMMAND
 from sidestream.kafka.supervisor import Supervisor, Timing
 from sidestream.kafka.translation import Deed, Endpoint
+from sidestream_sdk.baggage import HeaderRules
 
 
 class Caller(Protocol):
@@ -116,6 +118,21 @@ class WorkerAdmin:
         deed = Deed(f"place consumer group {group}", needs, group)
         known = None if over is None else _placed(over)
         await self._caller.call("place", {"group": group, "positions": _placed(positions), "over": known}, deed)
+
+    async def scan(
+        self, ranges: Mapping[TopicPartition, tuple[int, int]], header: HeaderRules, keys: Collection[str]
+    ) -> Mapping[TopicPartition, Scanned]:
+        """See `KafkaAdmin.scan`."""
+        if not ranges:
+            return {}
+        topics = _topics(item.topic for item in ranges)
+        args = {
+            "ranges": [[item.topic, item.partition, *ends] for item, ends in sorted(ranges.items())],
+            "header": {"mode": header.mode, "baggageKey": header.baggage_key, "name": header.name},
+            "keys": sorted(keys),
+        }
+        rows = await self._caller.call("scan", args, Deed(f"read {topics}", f"Read on {topics}"))
+        return {TopicPartition(topic, number): Scanned(offset, found) for topic, number, offset, found in rows}
 
     async def delete_group(self, group: str) -> None:
         """See `KafkaAdmin.delete_group`."""

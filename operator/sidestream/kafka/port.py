@@ -54,7 +54,7 @@ Offsets = Mapping[TopicPartition, int]
 
 @dataclass(frozen=True)
 class Scanned:
-    """How far a look into a partition went: to the first record of one of the tenants (`found`), or up to `offset`."""
+    """What a scan of a range came to: the offset of the first record that it looked for, or how far it got without."""
 
     offset: int
     found: bool
@@ -143,12 +143,6 @@ class KafkaAdmin(Protocol):
         """The offset after the last record (the high watermark) of each partition, open transactions included."""
         ...
 
-    async def scan(
-        self, ranges: Mapping[TopicPartition, tuple[int, int]], header: HeaderRules, keys: Collection[str]
-    ) -> Mapping[TopicPartition, Scanned]:
-        """Look in each range, from the first offset up to before the second, for a record with one of these keys."""
-        ...
-
     async def place(self, group: str, positions: Positions, *, over: Positions | None = None) -> None:
         """Commit these positions for a group without members, making the group when it is missing, and read them back.
 
@@ -157,6 +151,17 @@ class KafkaAdmin(Protocol):
 
         Raises:
             GroupBusyError: somebody is in the group, or was since `over` was read.
+        """
+        ...
+
+    async def scan(
+        self, ranges: Mapping[TopicPartition, tuple[int, int]], header: HeaderRules, keys: Collection[str]
+    ) -> Mapping[TopicPartition, Scanned]:
+        """Where the first record of one of these tenant keys is, within [begin, end) of each partition.
+
+        A call reads for a limited time and so many records; the next one goes on from where it stopped. It does not go
+        past an open transaction, whose records may become work. What the log does not have any more, and what never is
+        a record (aborted, a transaction's marker), is nothing found. No group is joined or made for it.
         """
         ...
 

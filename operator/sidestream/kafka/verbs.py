@@ -23,7 +23,9 @@ from confluent_kafka import KafkaError as Code
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public, but not for its types
 
 from sidestream.kafka.port import GroupState
+from sidestream.kafka.scan import Search, scan
 from sidestream.kafka.translation import NOT_KEPT, OFFSET_MISSING, OVERTAKEN, Failure, cause_of
+from sidestream_sdk.baggage import HeaderRules, Headers, tenant_reader
 
 Row = list[Any]
 """`[topic, partition]`, with an offset behind it where there is one; a committed one has a leader epoch (or null) and
@@ -80,8 +82,8 @@ class Verbs:
     def __init__(self, config: dict[str, str]) -> None:
         self._connection_errors: list[tuple[str, str]] = []
         self._lock = threading.Lock()
-        settings: dict[str, Any] = {**DEFAULTS, **config, "error_cb": self._note}
-        self._admin = AdminClient(settings)
+        self._settings: dict[str, Any] = {**DEFAULTS, **config, "error_cb": self._note}
+        self._admin = AdminClient(self._settings)
         self._verbs: dict[str, Callable[..., Any]] = {
             "cluster": self._cluster,
             "topics": self._topics,
@@ -90,6 +92,7 @@ class Verbs:
             "committed": self._committed,
             "ends": self._ends,
             "place": self._place,
+            "scan": self._scan,
             "delete": self._delete,
         }
 
@@ -189,9 +192,10 @@ class Verbs:
     def _ends(self, partitions: list[Row], end: str, *, deadline: Deadline) -> Any:
         untyped: Any = OffsetSpec
         spec = untyped.earliest() if end == "earliest" else untyped.latest()
+        isolation = IsolationLevel.READ_COMMITTED if end == "stable" else IsolationLevel.READ_UNCOMMITTED
         futures = self._admin.list_offsets(
             {TopicPartition(*row): spec for row in partitions},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            isolation_level=isolation,
             request_timeout=deadline.left(),
         )
         found = [[item.topic, item.partition, _wait(future, deadline).offset] for item, future in futures.items()]
@@ -208,6 +212,24 @@ class Verbs:
         _raise_hidden(_wait(futures[group], deadline).topic_partitions)
         if _kept(self._committed(group, partitions, deadline=deadline)) != _kept(positions):
             raise RefusedError(Failure(NOT_KEPT))
+
+    def _scan(self, ranges: list[Row], header: dict[str, str], keys: list[str], *, deadline: Deadline) -> Any:
+        partitions = [row[:2] for row in ranges]
+        earliest, stable = (
+            {(topic, number): offset for topic, number, offset in self._ends(partitions, end, deadline=deadline)}
+            for end in ("earliest", "stable")
+        )
+        searches = {
+            (topic, number): Search.of(begin, end, earliest=earliest[topic, number], stable=stable[topic, number])
+            for topic, number, begin, end in ranges
+        }
+        read, wanted = tenant_reader(HeaderRules.from_json(header)), frozenset(keys)
+
+        def is_wanted(headers: Headers | None) -> bool:
+            return read(headers).key in wanted
+
+        scan(self._settings, searches, is_wanted, deadline.left)
+        return [[*place, search.reached, search.found] for place, search in searches.items()]
 
     def _delete(self, group: str, *, deadline: Deadline) -> Any:
         futures = self._admin.delete_consumer_groups([group], request_timeout=deadline.left())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer
 from confluent_kafka import KafkaError as Code
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # public, but not for its types
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # not for its types
 
 from sidestream.errors import KafkaUnavailableError
 from sidestream.kafka.client import WorkerAdmin
@@ -63,6 +64,27 @@ class RealArena:
             await asyncio.to_thread(self._produce, name, partitions, records)
         return name
 
+    async def produce(self, topic: str, *keys: str | None, partition: int = 0) -> None:
+        await asyncio.to_thread(
+            self._produce_of, Producer({"bootstrap.servers": self._bootstrap}), topic, keys, partition
+        )
+
+    @asynccontextmanager
+    async def transaction(self, topic: str, *keys: str, is_committed: bool) -> AsyncIterator[None]:
+        """See `Arena.transaction`."""
+        producer = Producer({"bootstrap.servers": self._bootstrap, "transactional.id": self.name("transaction")})
+        await asyncio.to_thread(producer.init_transactions, DEADLINE)
+        producer.begin_transaction()
+        await asyncio.to_thread(self._produce_of, producer, topic, keys, 0)
+        yield
+        await asyncio.to_thread(producer.commit_transaction if is_committed else producer.abort_transaction, DEADLINE)
+        # a coordinator says so before its marker is in the log
+        await eventually(lambda: self._is_stable(topic), f"nothing is open in {topic}")
+
+    async def trim(self, topic: str, earliest: int) -> None:
+        """See `Arena.trim`."""
+        await self._done(self._client.delete_records([Place(topic, 0, earliest)])[Place(topic, 0, earliest)])
+
     async def delete_topic(self, name: str) -> None:
         self._made.remove(name)
         await self._done(self._client.delete_topics([name])[name])
@@ -103,6 +125,23 @@ class RealArena:
             for _ in range(records):
                 producer.produce(topic, b"x", partition=number)
         assert producer.flush(DEADLINE) == 0
+
+    @staticmethod
+    def _produce_of(producer: Producer, topic: str, keys: Sequence[str | None], partition: int) -> None:
+        for key in keys:
+            headers: dict[str, str | bytes | None] = {} if key is None else {"baggage": f"tenant={key}"}
+            producer.produce(topic, b"x", partition=partition, headers=headers)
+        assert producer.flush(DEADLINE) == 0
+
+    async def _is_stable(self, topic: str) -> bool:
+        place, untyped = Place(topic, 0), cast("Any", OffsetSpec)
+        ends = [
+            await asyncio.wrap_future(
+                self._client.list_offsets({place: untyped.latest()}, isolation_level=isolation)[place]
+            )
+            for isolation in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        ]
+        return bool(ends[0].offset == ends[1].offset)
 
     async def _has_leaders(self, partitions: list[TopicPartition]) -> bool:
         topics = await self.admin.topics({item.topic for item in partitions})

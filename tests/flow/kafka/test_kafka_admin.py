@@ -6,7 +6,9 @@ import pytest
 
 from flow.kafka.cluster import connect, eventually, real_arena
 from sidestream.errors import GroupBusyError, KafkaError, KafkaUnavailableError
-from sidestream.kafka.port import TopicPartition
+from sidestream.kafka.port import Scanned, TopicPartition
+from sidestream.kafka.scan import LIMIT
+from sidestream_sdk.baggage import HeaderRules
 from unit.kafka.admin_contract import AdminContract, at
 
 
@@ -60,6 +62,37 @@ async def test_many_partitions_fit_into_one_call(bootstrap: str) -> None:
         await arena.admin.place(group, positions)
         assert await arena.admin.committed(group, positions.keys()) == positions
         assert len(await arena.admin.earliest(positions.keys())) == 100
+
+
+async def test_a_scan_goes_on_from_where_the_last_one_stopped(bootstrap: str) -> None:
+    async with real_arena(bootstrap) as arena:
+        topic = await arena.topic(records=2 * LIMIT)
+        await arena.produce(topic, "a", "b")
+        item, end, stops = TopicPartition(topic, 0), 2 * LIMIT + 2, [0]
+        found = Scanned(0, found=False)
+        while not found.found:
+            found = (await arena.admin.scan({item: (stops[-1], end)}, HeaderRules(), ["b"]))[item]
+            assert stops[-1] < found.offset <= stops[-1] + LIMIT + 1000
+            stops.append(found.offset)
+        assert len(stops) > 2
+        assert found == Scanned(2 * LIMIT + 1, found=True)
+
+
+async def test_a_scan_reads_headers_by_the_rules_it_is_given(bootstrap: str) -> None:
+    async with real_arena(bootstrap) as arena:
+        topic = await arena.topic()
+        await arena.produce(topic, "a")
+        ranges = {TopicPartition(topic, 0): (0, 1)}
+        for rules, is_found in [
+            (HeaderRules("both"), True),
+            (HeaderRules(baggage_key="team"), False),
+            (HeaderRules("exact", name="baggage"), False),
+        ]:
+            found = await arena.admin.scan(ranges, rules, ["a"])
+            assert found[TopicPartition(topic, 0)].found is is_found
+        assert (await arena.admin.scan(ranges, HeaderRules("exact", name="baggage"), ["tenant=a"])) == {
+            TopicPartition(topic, 0): Scanned(0, found=True)
+        }
 
 
 async def test_a_group_name_that_kafka_refuses_is_the_users_to_mend(bootstrap: str) -> None:

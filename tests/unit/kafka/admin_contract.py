@@ -13,7 +13,9 @@ from typing import Protocol
 import pytest
 
 from sidestream.errors import GroupBusyError, KafkaError, KafkaUnavailableError
-from sidestream.kafka.port import GroupState, KafkaAdmin, Position, TopicPartition
+from sidestream.kafka.port import GroupState, KafkaAdmin, Position, Scanned, TopicPartition
+from sidestream.kafka.scan import GROUP
+from sidestream_sdk.baggage import HeaderRules
 
 
 class Arena(Protocol):
@@ -30,6 +32,18 @@ class Arena(Protocol):
 
     async def topic(self, partitions: int = 1, records: int = 0) -> str:
         """A new topic with so many records in each partition."""
+        ...
+
+    async def produce(self, topic: str, *keys: str | None, partition: int = 0) -> None:
+        """Records of these tenants, named as `HeaderRules()` has it; None: of no tenant."""
+        ...
+
+    def transaction(self, topic: str, *keys: str, is_committed: bool) -> AbstractAsyncContextManager[object]:
+        """Records of these tenants in partition 0, whose transaction is open within the context and then over."""
+        ...
+
+    async def trim(self, topic: str, earliest: int) -> None:
+        """The log of partition 0 begins there."""
         ...
 
     async def delete_topic(self, name: str) -> None:
@@ -54,6 +68,12 @@ def at(*offsets: int, topic: str) -> dict[TopicPartition, Position]:
 def noted(*metadata: str, topic: str) -> dict[TopicPartition, Position]:
     """Positions at 5 with metadata, on the partitions of a topic."""
     return {TopicPartition(topic, number): Position(5, metadata=text) for number, text in enumerate(metadata)}
+
+
+async def scanned(arena: Arena, topic: str, begin: int, end: int, *keys: str) -> Scanned:
+    """What a scan of partition 0 comes to."""
+    item = TopicPartition(topic, 0)
+    return (await arena.admin.scan({item: (begin, end)}, HeaderRules(), keys))[item]
 
 
 class AdminContract:
@@ -236,3 +256,95 @@ class AdminContract:
         async with make_arena() as arena:
             assert await arena.admin.committed(arena.name("group"), []) == {}
             assert await arena.admin.earliest([]) == {}
+
+    @pytest.mark.parametrize(
+        ("begin", "end", "keys", "expected"),
+        [
+            pytest.param(0, 6, ["b"], Scanned(2, found=True), id="the first of several"),
+            pytest.param(3, 6, ["b"], Scanned(4, found=True), id="the first from the beginning on"),
+            pytest.param(2, 3, ["b"], Scanned(2, found=True), id="the only record of a range"),
+            pytest.param(0, 6, ["b", "a"], Scanned(0, found=True), id="of several keys"),
+            pytest.param(0, 6, ["c"], Scanned(6, found=False), id="a key without records"),
+            pytest.param(0, 2, ["b"], Scanned(2, found=False), id="not before the end"),
+            pytest.param(5, 6, ["b"], Scanned(6, found=False), id="no more after the last"),
+            pytest.param(3, 3, ["b"], Scanned(3, found=False), id="an empty range"),
+            pytest.param(0, 6, [], Scanned(6, found=False), id="no key at all"),
+            pytest.param(5, 9, ["b"], Scanned(6, found=False), id="a range that is longer than the log"),
+        ],
+    )
+    async def test_a_scan_finds_the_first_record_of_a_tenant(
+        self, make_arena: MakeArena, begin: int, end: int, keys: list[str], expected: Scanned
+    ) -> None:
+        async with make_arena() as arena:
+            topic = await arena.topic()
+            await arena.produce(topic, "a", None, "b", "a", "b", None)
+            assert await scanned(arena, topic, begin, end, *keys) == expected
+
+    async def test_a_scan_looks_into_each_partition_by_itself(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic, other = await arena.topic(partitions=3), await arena.topic()
+            await arena.produce(topic, None, "a", partition=0)
+            await arena.produce(topic, "b", "b", "b", partition=1)
+            await arena.produce(other, "a", "a")
+            ranges = {
+                TopicPartition(topic, 0): (0, 2),
+                TopicPartition(topic, 1): (0, 3),
+                TopicPartition(topic, 2): (0, 0),
+                TopicPartition(other, 0): (1, 2),
+            }
+            assert await arena.admin.scan(ranges, HeaderRules(), ["a"]) == {
+                TopicPartition(topic, 0): Scanned(1, found=True),
+                TopicPartition(topic, 1): Scanned(3, found=False),
+                TopicPartition(topic, 2): Scanned(0, found=False),
+                TopicPartition(other, 0): Scanned(1, found=True),
+            }
+
+    async def test_a_scan_finds_nothing_in_what_the_log_has_no_more(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic = await arena.topic()
+            await arena.produce(topic, "a", "a", "a", "b", "a")
+            await arena.trim(topic, 3)
+            assert await scanned(arena, topic, 0, 2, "a") == Scanned(2, found=False)
+            assert await scanned(arena, topic, 0, 4, "a") == Scanned(4, found=False)
+            assert await scanned(arena, topic, 0, 5, "a") == Scanned(4, found=True)
+
+    async def test_a_scan_does_not_pass_an_open_transaction(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic = await arena.topic()
+            await arena.produce(topic, "b", "b")
+            async with arena.transaction(topic, "b", "a", is_committed=True):
+                await arena.produce(topic, "a")
+                assert await scanned(arena, topic, 0, 5, "a") == Scanned(2, found=False)
+                assert await scanned(arena, topic, 2, 5, "a") == Scanned(2, found=False)
+                assert await scanned(arena, topic, 3, 5, "a") == Scanned(3, found=False)
+            assert await scanned(arena, topic, 2, 5, "a") == Scanned(3, found=True)
+            assert await scanned(arena, topic, 4, 6, "a") == Scanned(4, found=True)
+
+    async def test_a_scan_passes_what_was_aborted_and_markers_at_the_end(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic = await arena.topic()
+            await arena.produce(topic, "b")
+            async with arena.transaction(topic, "a", "a", is_committed=False):
+                pass
+            latest = (await arena.admin.latest([TopicPartition(topic, 0)]))[TopicPartition(topic, 0)]
+            assert latest == 4
+            assert await scanned(arena, topic, 0, latest, "a") == Scanned(latest, found=False)
+            assert await scanned(arena, topic, 0, 3, "a") == Scanned(3, found=False)
+
+    async def test_a_scan_leaves_no_group_behind(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            topic = await arena.topic()
+            await arena.produce(topic, "a", "b")
+            assert await scanned(arena, topic, 0, 2, "c") == Scanned(2, found=False)
+            # a cluster may have other users: new groups of theirs are none of ours
+            assert GROUP not in await arena.admin.group_names()
+            assert (await arena.admin.group(GROUP)).is_absent
+
+    async def test_a_scan_of_a_missing_topic_fails_for_now(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            with pytest.raises(KafkaUnavailableError):
+                await scanned(arena, arena.name("topic"), 0, 1, "a")
+
+    async def test_nothing_is_scanned_without_ranges(self, make_arena: MakeArena) -> None:
+        async with make_arena() as arena:
+            assert await arena.admin.scan({}, HeaderRules(), ["a"]) == {}

@@ -18,10 +18,12 @@ from sidestream.kafka.port import (
     Offsets,
     Position,
     Positions,
+    Scanned,
     Topic,
     TopicPartition,
 )
 from sidestream.kafka.translation import OVERTAKEN, Cause, Deed, Endpoint, Failure, translate
+from sidestream_sdk.baggage import HeaderRules
 
 ENDPOINT = Endpoint("main", "kafka:9092")
 
@@ -34,6 +36,8 @@ class FakeTopic:
     id: str
     logs: list[tuple[int, int]]
     """Per partition the earliest and the latest offset."""
+    keys: dict[tuple[int, int], str] = field(default_factory=dict)
+    """The tenant keys of records, by partition and offset; most have none."""
 
 
 @dataclass
@@ -52,6 +56,9 @@ class FakeKafka:
         self.topics: dict[str, FakeTopic] = {}
         self.groups: dict[str, FakeGroup] = {}
         self.failure: Failure | None = None
+        self.scan_limit = 50_000
+        """Offsets that one scan passes in each partition."""
+        self._transactions: dict[TopicPartition, int] = {}
         self._ids = itertools.count(1)
 
     def create_topic(self, name: str, *logs: tuple[int, int]) -> None:
@@ -66,9 +73,34 @@ class FakeKafka:
     def add_partition(self, name: str, earliest: int = 0, latest: int = 0) -> None:
         self.topics[name].logs.append((earliest, latest))
 
-    def produce(self, topic: str, partition: int = 0, count: int = 1) -> None:
-        earliest, latest = self.topics[topic].logs[partition]
-        self.topics[topic].logs[partition] = (earliest, latest + count)
+    def produce(self, topic: str, partition: int = 0, count: int = 1, *, key: str | None = None) -> None:
+        """Records of one tenant, or of none."""
+        found = self.topics[topic]
+        earliest, latest = found.logs[partition]
+        found.logs[partition] = (earliest, latest + count)
+        if key is not None:
+            found.keys.update({(partition, offset): key for offset in range(latest, latest + count)})
+
+    def trim(self, topic: str, partition: int, earliest: int) -> None:
+        """What was before is gone."""
+        logs = self.topics[topic].logs
+        logs[partition] = (earliest, logs[partition][1])
+
+    def begin(self, topic: str, partition: int = 0) -> None:
+        """A transaction: what is produced from now on is not committed yet."""
+        self._transactions[TopicPartition(topic, partition)] = self.topics[topic].logs[partition][1]
+
+    def end(self, topic: str, partition: int = 0, *, is_committed: bool = True) -> None:
+        """The transaction is over; its marker takes an offset."""
+        begun, keys = self._transactions.pop(TopicPartition(topic, partition)), self.topics[topic].keys
+        if not is_committed:
+            for place in [place for place in keys if place[0] == partition and place[1] >= begun]:
+                del keys[place]
+        self.produce(topic, partition)
+
+    def stable(self, item: TopicPartition) -> int:
+        """The last stable offset: from there on it is open what becomes of the records."""
+        return self._transactions.get(item, self.topics[item.topic].logs[item.partition][1])
 
     def join(self, group: str, host: str = "10.0.0.1", partitions: Iterable[TopicPartition] = ()) -> str:
         """A consumer joins, making the group when it is missing, and has these partitions; returns its member id."""
@@ -118,6 +150,8 @@ class FakeKafkaAdmin:
         self.endpoint = endpoint
         self.config = config
         self.effects: list[str] = []
+        self.headers: list[HeaderRules] = []
+        """What scans looked by; here records have their keys without headers."""
         self.is_closed = False
 
     async def aclose(self) -> None:
@@ -170,6 +204,12 @@ class FakeKafkaAdmin:
         if known.keys() != positions.keys():
             raise translate(Failure("UNKNOWN_TOPIC_OR_PART"), self.endpoint, deed)
 
+    async def scan(
+        self, ranges: Mapping[TopicPartition, tuple[int, int]], header: HeaderRules, keys: Collection[str]
+    ) -> Mapping[TopicPartition, Scanned]:
+        self.headers.append(header)
+        return {item: self._scan(item, begin, end, keys) for item, (begin, end) in ranges.items()}
+
     async def delete_group(self, group: str) -> None:
         deed = Deed(f"delete consumer group {group}", f"Delete on group {group}", group)
         self._check(deed)
@@ -190,6 +230,15 @@ class FakeKafkaAdmin:
     def _has(self, item: TopicPartition) -> bool:
         found = self.kafka.topics.get(item.topic)
         return found is not None and item.partition < len(found.logs)
+
+    def _scan(self, item: TopicPartition, begin: int, end: int, keys: Collection[str]) -> Scanned:
+        earliest, _ = self._log(item)
+        found = self.kafka.topics[item.topic].keys
+        start = min(max(begin, earliest), end)
+        stop = max(start, min(end, self.kafka.stable(item), start + self.kafka.scan_limit))
+        wanted = (offset for offset in range(start, stop) if found.get((item.partition, offset)) in keys)
+        offset = next(wanted, None)
+        return Scanned(stop, found=False) if offset is None else Scanned(offset, found=True)
 
     def _log(self, item: TopicPartition) -> tuple[int, int]:
         deed = Deed(f"tell the offsets of topic {item.topic}", f"Describe on topic {item.topic}")

@@ -25,6 +25,20 @@ class FakeArena:
         self.kafka.create_topic(name, *[(0, records)] * partitions)
         return name
 
+    async def produce(self, topic: str, *keys: str | None, partition: int = 0) -> None:
+        for key in keys:
+            self.kafka.produce(topic, partition, key=key)
+
+    @asynccontextmanager
+    async def transaction(self, topic: str, *keys: str, is_committed: bool) -> AsyncIterator[None]:
+        self.kafka.begin(topic)
+        await self.produce(topic, *keys)
+        yield
+        self.kafka.end(topic, is_committed=is_committed)
+
+    async def trim(self, topic: str, earliest: int) -> None:
+        self.kafka.trim(topic, 0, earliest)
+
     async def delete_topic(self, name: str) -> None:
         self.kafka.delete_topic(name)
 
