@@ -47,6 +47,7 @@ class Reason(StrEnum):
     DRAINING = "Draining"
     DELETING = "Deleting"
     EXPIRED = "Expired"
+    SUSPENDED = "Suspended"
     # only a user can mend it
     BASELINE_NOT_FOUND = "BaselineNotFound"
     BASELINE_WITHOUT_SDK = "BaselineWithoutSdk"

@@ -245,6 +245,7 @@ class KafkaRouteStatus(Model):
         default=False, description="The fork does not acknowledge that it holds: its pods have to stop first."
     )
     overdue: bool = Field(default=False, description="The fork has not worked off its records in time.")
+    stranded: bool = Field(default=False, description="Records are left that no pod of the fork works off.")
     handback: bool = Field(default=False, description="The baseline's own pods take the fork's place.")
     discarded: tuple[DiscardedRange, ...] = Field(
         default=(),

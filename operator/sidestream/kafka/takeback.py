@@ -117,6 +117,8 @@ def _drain(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
         return _overdue(route, left, now)
     skipped = _skipped(observed, left)
     status = seen(route.status, observed.group)
+    if not observed.group.has_members and any(item.found for item in observed.scanned.values()):
+        status = status.model_copy(update={"stranded": True})
     if skipped and not observed.group.has_members:
         known = {item: observed.own[item] for item in skipped if item in observed.own}
         return Step(status, _draining(route), effect=Place(group_name(route), skipped, over=known))

@@ -15,6 +15,7 @@ from sidestream.api.sandbox import RouteStatus
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import DEPLOYMENTS, SERVICES
 from sidestream.sandbox.desired import Desired
+from sidestream.sandbox.handoffs import is_over
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import is_going
 from sidestream.sandbox.removal import Removal, Stage
@@ -31,7 +32,7 @@ def conditions_of(
         routes_ready(observed, desired, problem, removals),
         kafka_ready(observed, desired, removals),
     ]
-    return [*parts, ready(parts)]
+    return [*parts, ready(parts, is_suspended=observed.sandbox.spec.suspended)]
 
 
 def accepted(problem: InvalidInputError | None) -> Condition:
@@ -86,8 +87,10 @@ def kafka_ready(observed: Observed, desired: Iterable[Desired], removals: Iterab
             return _not(ConditionType.KAFKA_READY, Reason(handoff.problem.reason), handoff.problem.message)
         if handoff.live is None:
             return _not(ConditionType.KAFKA_READY, Reason.PENDING, f"KafkaRoute {handoff.name} is being made")
-    routes = sorted(observed.our_routes().items())
-    for name, route in routes:
+    wanted = {handoff.name for handoff in handoffs}
+    for name, route in sorted(observed.our_routes().items()):
+        if is_over(route) and name not in wanted:
+            continue
         unready = unready_route(name, route)
         if unready is not None:
             return unready
@@ -100,16 +103,19 @@ def kafka_ready(observed: Observed, desired: Iterable[Desired], removals: Iterab
     return condition(ConditionType.KAFKA_READY, "True", Reason.ACTIVE, "The forks consume their tenant's records")
 
 
-def ready(parts: Sequence[Condition]) -> Condition:
+def ready(parts: Sequence[Condition], *, is_suspended: bool = False) -> Condition:
     """The sum of the others: the first that is false says why, else the first that is not known.
 
-    A fork that waits for Kafka is not the cause, so then KafkaReady has the word.
+    A fork that waits for Kafka is not the cause, so then KafkaReady has the word. A suspended Sandbox is never ready.
     """
     ranked = sorted(parts, key=lambda part: part.reason == Reason.WAITING_FOR_KAFKA or part.type == "RoutesReady")
     for status in ("False", "Unknown"):
         for part in ranked:
             if part.status == status:
                 return part.model_copy(update={"type": ConditionType.READY})
+    if is_suspended:
+        text = "The Sandbox is suspended: its requests and records go to the baseline, and its forks run no pods"
+        return _not(ConditionType.READY, Reason.SUSPENDED, text)
     return condition(ConditionType.READY, "True", Reason.READY, "The Sandbox's requests and records reach its forks")
 
 

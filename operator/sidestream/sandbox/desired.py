@@ -18,7 +18,7 @@ from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
 from sidestream.sandbox.fork import fork_deployment, stopped, template_mark, wanted_replicas
-from sidestream.sandbox.handoffs import Handoff, handoffs_of, is_working
+from sidestream.sandbox.handoffs import Handoff, handoffs_of, is_asleep, is_working
 from sidestream.sandbox.labels import Selection, selections_of
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, is_made, is_ours, name_of
@@ -34,7 +34,8 @@ class Desired:
 
     `fork` is the Deployment at full strength, None when `problem` says why there can be none. `revision` is the
     snapshot of the baseline that it is rendered from, None when it follows its baseline. `is_stopped`: no pod may run
-    yet or any more, as far as Kafka goes; `is_barred`: because such pods joined a baseline's consumer group. `is_held`:
+    yet or any more, as far as Kafka goes, or because the Sandbox is suspended (`is_asleep`); `is_barred`: because such
+    pods joined a baseline's consumer group. `is_held`:
     the fork works off records that it gives back and stays exactly as it is.
     """
 
@@ -45,6 +46,7 @@ class Desired:
     handoffs: tuple[Handoff, ...] = ()
     revision: Object | None = None
     is_stopped: bool = False
+    is_asleep: bool = False
     is_barred: bool = False
     is_held: bool = False
     problem: InvalidInputError | None = None
@@ -64,7 +66,7 @@ class Desired:
     @property
     def waits_for_kafka(self) -> bool:
         """Whether the fork has no pods only because its consumer groups are not there."""
-        return self.is_stopped and self.fork is not None and wanted_replicas(self.fork) > 0
+        return self.is_stopped and not self.is_asleep and self.fork is not None and wanted_replicas(self.fork) > 0
 
 
 def desired_workloads(observed: Observed) -> tuple[Desired, ...]:
@@ -103,7 +105,10 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
         workload,
         name,
         handoffs=handoffs,
-        is_stopped=not all(handoff.is_ready_for_pods for handoff in handoffs) or not all(map(is_working, mine)),
+        is_stopped=is_asleep(sandbox)
+        or not all(handoff.is_ready_for_pods for handoff in handoffs)
+        or not all(map(is_working, mine)),
+        is_asleep=is_asleep(sandbox),
         is_held=observed.our(DEPLOYMENTS, name) is not None
         and any(is_working(route) and route.metadata.name not in lasting for route in mine),
     )
@@ -117,7 +122,7 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
     except InvalidInputError as problem:
         return replace(item, problem=problem)
     pod_labels = baseline["spec"]["template"]["metadata"].get("labels") or {}
-    services = services_of(observed.all(SERVICES), pod_labels)
+    services = [] if sandbox.spec.suspended else services_of(observed.all(SERVICES), pod_labels)
     is_barred = template_mark(fork) in {route.status.barred for route in mine}
     return replace(
         item,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidestream.api.conditions import Reason
-from sidestream.api.kafka import KafkaCluster, KafkaConsumer, KafkaRoute, KafkaRouteSpec, Phase
+from sidestream.api.kafka import Coordination, KafkaCluster, KafkaConsumer, KafkaRoute, KafkaRouteSpec, Phase
 from sidestream.api.names import fork_group, fork_name
 from sidestream.api.sandbox import Sandbox
 from sidestream.errors import InvalidInputError
@@ -15,15 +15,18 @@ from sidestream.kube.port import KAFKA_ROUTES, Object
 from sidestream.sandbox.fork import GroupVariable
 from sidestream.sandbox.ownership import made, made_metadata
 
-_WORKING: Final = frozenset({Phase.PREPARING, Phase.ACTIVE, Phase.DRAINING})
+_WORKING: Final[Mapping[Coordination, frozenset[Phase]]] = {
+    "Fenced": frozenset({Phase.ACTIVE, Phase.FREEZING, Phase.PREPARING_OFF, Phase.DRAINING}),
+    "Polling": frozenset({Phase.PREPARING, Phase.ACTIVE, Phase.DRAINING}),
+}
 """The fork group exists and the fork has records to work off: its pods should run."""
 
-_GIVEN_BACK: Final = frozenset({Phase.DRAINED, Phase.DELETING})
+_GIVEN_BACK: Final = frozenset({Phase.DRAINED, Phase.DELETING, Phase.RETIRING})
 
 
 def is_working(route: KafkaRoute) -> bool:
     """Whether the fork's pods may and should run as far as this hand-off goes."""
-    return route.status.phase in _WORKING
+    return route.status.phase in _WORKING[route.spec.coordination]
 
 
 def is_leaving(route: KafkaRoute) -> bool:
@@ -34,6 +37,16 @@ def is_leaving(route: KafkaRoute) -> bool:
 def is_given_back(route: KafkaRoute) -> bool:
     """Whether the fork has nothing left to do for this hand-off: its pods may stop."""
     return route.status.phase in _GIVEN_BACK
+
+
+def is_over(route: KafkaRoute) -> bool:
+    """Whether nothing of the fork is left in Kafka, and only the baseline has to go on for the route to end."""
+    return route.is_deleting and route.status.phase is Phase.RETIRING
+
+
+def is_asleep(sandbox: Sandbox) -> bool:
+    """Whether the Sandbox is suspended and no proxy routes to its forks any more: they may give back and stop."""
+    return sandbox.spec.suspended and not sandbox.status.routes
 
 
 @dataclass(frozen=True)
@@ -82,11 +95,15 @@ def handoffs_of(
     clusters: Mapping[str, KafkaCluster],
     routes: Mapping[str, KafkaRoute],
 ) -> tuple[Handoff, ...]:
-    """The hand-offs of the Sandbox's fork of `deployment`, by consumer; `routes` are its own KafkaRoutes by name."""
+    """The hand-offs of the Sandbox's fork of `deployment`, by consumer; `routes` are its own KafkaRoutes by name.
+
+    A suspended Sandbox has none: those that live go.
+    """
     mine = sorted(
         (item for item in consumers if item.spec.deployment == deployment), key=lambda item: item.metadata.name
     )
-    return tuple(_handoff(sandbox, consumer, clusters.get(consumer.spec.cluster), routes) for consumer in mine)
+    found = (_handoff(sandbox, consumer, clusters.get(consumer.spec.cluster), routes) for consumer in mine)
+    return tuple(item for item in found if item.live is not None or not is_asleep(sandbox))
 
 
 def _handoff(
@@ -94,6 +111,8 @@ def _handoff(
 ) -> Handoff:
     name = fork_name(consumer.metadata.name, sandbox.metadata.name)
     live = routes.get(name)
+    if is_asleep(sandbox):
+        return Handoff(consumer, name, live)
     try:
         spec = _spec(sandbox, consumer, _group_name(sandbox, consumer, cluster, live))
     except InvalidInputError as problem:
@@ -116,7 +135,9 @@ def _spec(sandbox: Sandbox, consumer: KafkaConsumer, group: str) -> KafkaRouteSp
         fork_group=group,
         topics=tuple(sorted(spec.topics)),
         keys=(sandbox.routing_key,),
+        coordination=spec.coordination,
         poll_interval=spec.poll_interval,
+        drain=sandbox.spec.drain,
     )
 
 
@@ -145,6 +166,13 @@ def _group_name(
 
 
 def _is_same_handoff(live: KafkaRouteSpec, wanted: KafkaRouteSpec) -> bool:
-    """Whether the live hand-off can become what is wanted; only topics and how often consumers ask can change."""
-    changes = {"poll_interval": wanted.poll_interval, "topics": wanted.topics}
+    """Whether the live hand-off can become what is wanted without an end and a new beginning.
+
+    Under `Fenced` no topic can go: what the fork has of it would be nobody's.
+    """
+    changes: dict[str, object] = {"poll_interval": wanted.poll_interval, "topics": wanted.topics, "drain": wanted.drain}
+    if live.coordination == "Fenced":
+        changes["keys"] = wanted.keys
+        if not set(live.topics) <= set(wanted.topics):
+            return False
     return live.model_copy(update=changes) == wanted

@@ -17,6 +17,7 @@ from sidestream.api.sandbox import SandboxStatus
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
 from sidestream.sandbox.conditions import conditions_of
 from sidestream.sandbox.desired import Desired, desired_workloads, first_problem
+from sidestream.sandbox.draining import draining_forks
 from sidestream.sandbox.lifetime import expiry_of, last_change_of
 from sidestream.sandbox.news import (
     EventReason,
@@ -86,6 +87,9 @@ def _upkeep(observed: Observed, now: datetime, expiry: datetime | None, config: 
     deletes = [target for removal in removals for target in removal.deletes]
     if problem is None:
         writes += _writes(observed, desired)
+        writes += draining_forks(
+            observed, lambda fork: any(item.is_held and item.name == name_of(fork) for item in desired)
+        )
         deletes += _superseded(observed, desired)
     conditions = conditions_of(observed, desired, problem, removals)
     status = status_of(observed, workload_statuses(observed, desired), conditions, now)

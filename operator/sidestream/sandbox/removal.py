@@ -14,7 +14,8 @@ from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE_SERVICE, FORCE_CLEANUP
 from sidestream.api.names import fork_name
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
-from sidestream.sandbox.handoffs import is_given_back
+from sidestream.sandbox.draining import draining_forks
+from sidestream.sandbox.handoffs import is_given_back, is_over
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, is_going, made, made_metadata, name_of
 from sidestream.sandbox.services import withdrawn
@@ -57,7 +58,8 @@ def removal_of_all(observed: Observed) -> Removal:
     routed = tuple(sorted(route.service for route in observed.sandbox.status.routes))
     if routed:
         return Removal(stage=Stage.ROUTES, names=routed)
-    return replace(_step(observed, lambda _: True), writes=_forced(observed))
+    step = _step(observed, lambda _: True)
+    return replace(step, writes=(*step.writes, *_forced(observed)))
 
 
 def removal_of_workload(observed: Observed, baseline: str) -> Removal:
@@ -102,7 +104,8 @@ def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:
     routes = [item for item in observed.ours(KAFKA_ROUTES) if is_meant(item)]
     working = tuple(name_of(item) for item in routes if not is_given_back(KafkaRoute.from_json(item)))
     if working:
-        return Removal(deletes=_not_going((KAFKA_ROUTES, item) for item in routes), stage=Stage.DRAIN, names=working)
+        deletes = _not_going((KAFKA_ROUTES, item) for item in routes)
+        return Removal(draining_forks(observed, is_meant), deletes, stage=Stage.DRAIN, names=working)
     parts = [
         (resource, item)
         for resource in (DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS)
@@ -114,6 +117,7 @@ def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:
         names = {fork_name(baseline_of(item), observed.sandbox.metadata.name) for item in pods}
         names |= {name_of(item) for resource, item in parts if resource is DEPLOYMENTS}
         return Removal(deletes=_not_going(parts), stage=Stage.PODS, names=tuple(sorted(names)))
+    routes = [item for item in routes if not is_over(KafkaRoute.from_json(item))]
     if routes:
         return Removal(
             deletes=_not_going((KAFKA_ROUTES, item) for item in routes),

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from builders import kafka_cluster, kafka_consumer, kafka_route, sandbox
+from sidestream.api.base import Model
 from sidestream.api.crd import KINDS, Kind, definition, differences, main, object_schema, write
 from sidestream.api.rules import Rule
 from sidestream.api.schema import add_rules
@@ -98,7 +99,8 @@ def test_defaults_are_those_of_the_model(kind: Kind) -> None:
     for name, child in object_schema(kind)["properties"]["spec"]["properties"].items():
         if "default" in child:
             field = next(field for field in kind.spec.model_fields.values() if field.alias == name)
-            assert field.default == child["default"], name
+            default = field.default
+            assert (default.to_json() if isinstance(default, Model) else default) == child["default"], name
 
 
 @for_each_kind

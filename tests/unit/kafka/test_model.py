@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidestream.kafka import fencing, placement, takeback
+from sidestream.kafka import departure, fencing, placement, takeback
 from sidestream.kafka.port import Position
 from sidestream_sdk import fences
 from sidestream_sdk.fences import Due
@@ -148,7 +148,7 @@ def the_fork_is_not_drained(patch: pytest.MonkeyPatch) -> Rules:
 
 
 def a_change_goes_before_the_baseline_is_past_it(patch: pytest.MonkeyPatch) -> Rules:
-    patch.setattr(takeback, "_await_baseline", lambda route, *_: takeback.departure.released(route))
+    patch.setattr(takeback, "_await_baseline", lambda route, *_: departure.released(route))
     return Rules()
 
 
