@@ -23,7 +23,8 @@ class NewReservation(BaseModel):
 
 
 class Reservation(NewReservation):
-    times: int = 1
+    asked_by: list[Hop] = []
+    """Who asked for it: more than one when the order was handled more than once."""
 
 
 def this_hop() -> Hop:
@@ -37,17 +38,24 @@ lock = Lock()
 
 @app.post("/reservations", status_code=201)
 def reserve(new: NewReservation) -> Reservation:
-    """Reserving an order again changes nothing but the count of its times."""
+    """Reserving an order again changes nothing but who asked for it."""
     with lock:
         known = reservations.get(new.order)
         if known is not None:
-            known.times += 1
+            known.asked_by += new.hops[-1:]
             return known
-        made = Reservation(order=new.order, item=new.item, hops=[*new.hops, this_hop()])
+        made = Reservation(order=new.order, item=new.item, hops=[*new.hops, this_hop()], asked_by=new.hops[-1:])
         reservations[new.order] = made
         if len(reservations) > REMEMBERED:
             reservations.popitem(last=False)
         return made
+
+
+@app.get("/reservations")
+def show_all(prefix: str = "") -> list[Reservation]:
+    """All that are remembered, or those of orders whose name begins so."""
+    with lock:
+        return [item for name, item in reservations.items() if name.startswith(prefix)]
 
 
 @app.get("/reservations/{order}")
