@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from sidestream.kube.port import SANDBOXES
 from sidestream_demo import shop as place
 from sidestream_demo.cluster import Cluster
 from sidestream_demo.environment import Environment, program
@@ -49,7 +50,7 @@ def demo(
             raise typer.Exit(INTERRUPTED) from None
         if not keep:
             _clean(shop, release, screen, uninstall=not was_installed)
-            screen.say("\n[bold green]Every hop was as promised, and nothing is left.[/]")
+            screen.say("\n[bold green]Every hop and every record was as promised, and nothing is left.[/]")
             if environment.is_lab:
                 screen.say("The lab still runs: `make demo KEEP=1` to play with it, `make lab-down` to stop it.")
 
@@ -68,13 +69,35 @@ def produce(
 
 
 @app.command()
+def fences() -> None:
+    """Show from which record on the tenant's are the fork's, after a demo with KEEP=1."""
+    with _kept() as (shop, screen):
+        Story(shop, screen).show_fences()
+
+
+@app.command()
+def delete() -> None:
+    """Delete the Sandbox amid orders and count who handled them, after a demo with KEEP=1."""
+    with _kept() as (shop, screen):
+        if shop.cluster.get(SANDBOXES, place.NAMESPACE, place.SANDBOX) is None:
+            raise DemoError(f"There is no Sandbox {place.SANDBOX}: `make demo KEEP=1` makes it.")
+        Story(shop, screen).delete()
+
+
+@app.command()
 def clean() -> None:
     """Take the shop and Sidestream away, after a demo with KEEP=1 or one that failed."""
-    screen = Screen(Console())
+    with _kept() as (shop, screen):
+        _clean(shop, Release(shop.cluster, program("helm"), ""), screen, uninstall=True)
+
+
+@contextmanager
+def _kept() -> Iterator[tuple[Shop, Screen]]:
+    """The shop as an earlier demo left it."""
     environment = Environment.from_variables()
     with environment.cluster() as cluster:
-        shop = Shop(cluster, Kafka(environment.kafka_bootstrap), "", environment.kafka_inside(cluster))
-        _clean(shop, Release(cluster, program("helm"), ""), screen, uninstall=True)
+        kafka = Kafka(environment.kafka_bootstrap)
+        yield Shop(cluster, kafka, "", environment.kafka_inside(cluster)), Screen(Console())
 
 
 def _built(environment: Environment, cluster: Cluster, screen: Screen) -> tuple[Shop, Release]:

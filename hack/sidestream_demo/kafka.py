@@ -40,6 +40,36 @@ class Group:
     positions: tuple[Position, ...]
 
 
+class Writer:
+    """Writes JSON records to a topic, each to a partition by chance, without waiting for one before the next."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._failures: list[str] = []
+        self._producer = Producer({"bootstrap.servers": bootstrap, "log_level": 2})
+
+    def write(self, value: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        """Hand one record over."""
+        self._producer.produce(
+            self._topic,
+            json.dumps(value).encode(),
+            headers=list((headers or {}).items()),
+            on_delivery=lambda error, _: self._failures.append(str(error)) if error else None,
+        )
+        self._producer.poll(0)
+
+    def finish(self) -> None:
+        """Wait until all of them are stored.
+
+        Raises:
+            DemoError: one of them is not.
+        """
+        left = self._producer.flush(SECONDS)
+        if left or self._failures:
+            told = sorted(set(self._failures)) or "no broker answered"
+            raise DemoError(f"Records for {self._topic} could not be written: {told}")
+
+
 class Kafka:
     """The brokers at `bootstrap`, reached from where this program runs."""
 
@@ -97,17 +127,13 @@ class Kafka:
 
     def produce(self, topic: str, value: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         """Write one JSON record and wait until it is stored."""
-        failures: list[str] = []
-        producer = Producer({"bootstrap.servers": self.bootstrap, "log_level": 2})
-        producer.produce(
-            topic,
-            json.dumps(value).encode(),
-            headers=list((headers or {}).items()),
-            on_delivery=lambda error, _: failures.append(str(error)) if error else None,
-        )
-        left = producer.flush(SECONDS)
-        if left or failures:
-            raise DemoError(f"A record for {topic} could not be written: {failures or 'no broker answered'}")
+        writer = self.writer(topic)
+        writer.write(value, headers)
+        writer.finish()
+
+    def writer(self, topic: str) -> "Writer":
+        """For many records of one topic."""
+        return Writer(self.bootstrap, topic)
 
     def is_reachable(self) -> bool:
         """Whether a broker answers within a second."""

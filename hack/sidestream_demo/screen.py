@@ -1,7 +1,7 @@
 """What a person sees of the demo: steps, commands, conditions as they change, one line a request."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -9,10 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from sidestream.kube.port import Object
+from sidestream_demo.accounts import Account
+from sidestream_demo.fences import Fence
 from sidestream_demo.kafka import Group
 from sidestream_demo.traffic import BASELINE, HTTP_HOPS, Trip
 
 CONDITIONS = ("Accepted", "WorkloadsReady", "KafkaReady", "RoutesReady", "Ready")
+_WORDS = {"tenant", "topic", "state", "orders of"}
 _STATUS_STYLE = {"True": "green", "False": "yellow", "Unknown": "yellow"}
 
 
@@ -66,13 +69,32 @@ class Screen:
 
     def group(self, group: Group) -> None:
         """A consumer group with its offsets."""
-        table = Table(box=None, padding=(0, 2), title_justify="left", header_style="dim")
-        for column in ("topic", "partition", "next record", "end"):
-            table.add_column(column, justify="left" if column == "topic" else "right")
-        for item in group.positions:
-            committed = "-" if item.committed is None else str(item.committed)
-            table.add_row(item.topic, str(item.partition), committed, str(item.end))
+        rows = [(item.topic, item.partition, item.committed, item.end) for item in group.positions]
         self.say(f"  group [bold]{escape(group.name)}[/]: {group.state}, {group.members} member(s)")
+        self._table(("topic", "partition", "next record", "end"), rows)
+
+    def fences(self, fences: Iterable[Fence]) -> None:
+        """Which records are the fork's: from the first offset up to before the last."""
+        rows = [
+            (item.tenant, item.topic, item.partition, item.state, item.begin, item.hold, item.until) for item in fences
+        ]
+        self._table(("tenant", "topic", "partition", "state", "from", "hold", "until"), rows)
+
+    def accounts(self, accounts: Iterable[Account]) -> None:
+        """Who handled how many orders of each tenant."""
+        rows = [
+            (item.tenant, item.produced, item.by_fork, item.by_baseline, item.by_both, item.by_nobody)
+            for item in accounts
+        ]
+        self._table(("orders of", "produced", "by the fork", "by the baseline", "by both", "by nobody"), rows)
+
+    def _table(self, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:
+        """Numbers to the right, words to the left, what is not known as a dash."""
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for column in columns:
+            table.add_column(column, justify="left" if column in _WORDS else "right")
+        for row in rows:
+            table.add_row(*("-" if cell is None else escape(str(cell)) for cell in row))
         self.console.print(table)
 
 

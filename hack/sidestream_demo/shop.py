@@ -20,6 +20,8 @@ TOPIC = "orders.created"
 PARTITIONS = 3
 GROUP = "fulfilment"
 FORK_GROUP = "fulfilment.sbx.alice"
+ROUTE = "fulfilment-alice"
+"""The KafkaRoute of the fork."""
 KAFKA_CLUSTER = "main"
 
 MANIFEST_IMAGE = "sidestream/shop:latest"

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from sidestream.api import labels
 from sidestream.kube.port import DEPLOYMENTS, KAFKA_ROUTES, SANDBOXES, SERVICES, VIRTUAL_SERVICES, Object, Resource
 from sidestream_demo import shop as place
+from sidestream_demo.accounts import accounts, check_accounts
 from sidestream_demo.cluster import is_condition
 from sidestream_demo.errors import BrokenPromiseError
+from sidestream_demo.fences import Fence, check_begun, fences_of
 from sidestream_demo.forward import PortForward
 from sidestream_demo.process import wait_until
 from sidestream_demo.screen import Screen
 from sidestream_demo.shop import Shop
-from sidestream_demo.traffic import check, place_order, promised
+from sidestream_demo.stream import Stream
+from sidestream_demo.traffic import ANSWER_SECONDS, check, handlers, place_order, promised
 
 TENANT = place.SANDBOX
 STRANGER = "bob"
 FORKS = ("orders", "fulfilment")
+PER_SECOND = 40
+FEW = 20
+"""So many orders has the fork handled before the Sandbox is deleted."""
 READY_SECONDS = 180.0
 GONE_SECONDS = 180.0
 OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
@@ -36,6 +42,7 @@ class Story:
         self.fork()
         self.show_tenants()
         self.show_group()
+        self.show_fences()
         if keep:
             self.show_what_to_try()
             return
@@ -80,22 +87,32 @@ class Story:
                 raise BrokenPromiseError(f"Kafka should have the consumer group {name} with a member, and has {group}.")
             self.screen.group(group)
 
+    def show_fences(self) -> None:
+        """From which record on the tenant's are the fork's, as the baseline has acknowledged it."""
+        self.screen.title(f"Which records of {TENANT} are the fork's: the baseline has agreed to leave these alone")
+        fences = self._fences()
+        self.screen.fences(fences)
+        check_begun(fences, TENANT, place.TOPIC, place.PARTITIONS)
+
     def delete(self) -> None:
-        """Delete the Sandbox and see all that it made go, in Kubernetes, the mesh and Kafka."""
-        self.screen.title(f"{TENANT} is done")
-        self.screen.command(f"kubectl delete -n {place.NAMESPACE} sandbox {TENANT}")
-        begin = time.monotonic()
-        last = self.shop.cluster.get(SANDBOXES, place.NAMESPACE, TENANT)
-        self.shop.cluster.delete(SANDBOXES, place.NAMESPACE, TENANT)
-        for state in self.shop.cluster.states(SANDBOXES, place.NAMESPACE, TENANT, timeout=GONE_SECONDS):
-            self.screen.conditions(time.monotonic() - begin, last, state)
-            last = state
-            if state is None:
-                break
-        else:
-            raise BrokenPromiseError(f"The Sandbox {TENANT} is not gone {GONE_SECONDS:.0f} s after its deletion.")
-        self.screen.say(f"  [green]Gone[/] after {time.monotonic() - begin:.1f} s. What is left of it:")
-        self._show_nothing_left()
+        """Delete the Sandbox amid orders, see all that it made go, and count who handled which order."""
+        self.screen.title(f"{TENANT} is done, while {PER_SECOND} orders a second of {TENANT} and {STRANGER} come in")
+        writer = self.shop.kafka.writer(place.TOPIC)
+        with (
+            PortForward(self.shop.cluster, place.NAMESPACE, "service/inventory", 8080) as inventory,
+            Stream(writer, (TENANT, STRANGER), PER_SECOND) as stream,
+        ):
+            self._until_the_fork_handles(inventory, stream)
+            self._delete_sandbox()
+            self._show_nothing_left()
+            produced = stream.stop()
+            self.screen.title("Who handled the orders that came in meanwhile, as fulfilment told the inventory")
+            with self.screen.step(f"{place.GROUP} has worked off all records", "2 s"):
+                wait_until(self._is_worked_off, GONE_SECONDS, f"{place.GROUP} to work off all records", every=0.5)
+            found = accounts(produced, handlers(inventory, stream.prefix))
+        self.screen.accounts(found)
+        check_accounts(found, TENANT)
+        self.screen.say("  Each order by one version, none by both, none by nobody.")
 
     def show_afterwards(self) -> None:
         """The tenant's requests are the baseline's again."""
@@ -115,10 +132,44 @@ class Story:
             f"curl -s localhost:8000/orders {as_json} -d '{order}' -H 'baggage: tenant={TENANT}'",
             f"hack/demo produce --tenant {TENANT}    # a record straight into {place.TOPIC}",
             f"kubectl -n {namespace} logs deployment/fulfilment-{TENANT} -c app --follow",
-            f"kubectl -n {namespace} delete sandbox {TENANT}",
+            "hack/demo fences    # from which record on whose they are",
+            "hack/demo delete    # delete the Sandbox amid orders, and count who handled them",
         ):
             self.screen.command(text)
         self.screen.say("  `hack/demo clean` takes the shop and Sidestream away, `make lab-down` stops the lab.")
+
+    def _until_the_fork_handles(self, inventory: str, stream: Stream) -> None:
+        def is_busy() -> bool:
+            return sum(TENANT in versions for versions in handlers(inventory, stream.prefix).values()) >= FEW
+
+        wait_until(is_busy, ANSWER_SECONDS, f"the fork to handle {FEW} orders")
+
+    def _delete_sandbox(self) -> None:
+        self.screen.command(f"kubectl delete -n {place.NAMESPACE} sandbox {TENANT}")
+        begin = time.monotonic()
+        last = self.shop.cluster.get(SANDBOXES, place.NAMESPACE, TENANT)
+        fences: tuple[Fence, ...] = ()
+        self.shop.cluster.delete(SANDBOXES, place.NAMESPACE, TENANT)
+        for state in self.shop.cluster.states(SANDBOXES, place.NAMESPACE, TENANT, timeout=GONE_SECONDS):
+            self.screen.conditions(time.monotonic() - begin, last, state)
+            last = state
+            fences = self._fences() or fences
+            if state is None:
+                break
+        else:
+            raise BrokenPromiseError(f"The Sandbox {TENANT} is not gone {GONE_SECONDS:.0f} s after its deletion.")
+        self.screen.say(f"  [green]Gone[/] after {time.monotonic() - begin:.1f} s. These records were the fork's:")
+        self.screen.fences(fences)
+        # The route outlives the Sandbox until the baseline has passed the fork's records, too.
+        self.shop.cluster.wait_gone(KAFKA_ROUTES, place.NAMESPACE, place.ROUTE, timeout=GONE_SECONDS)
+        self.screen.say(f"  What is left of it after {time.monotonic() - begin:.1f} s:")
+
+    def _fences(self) -> tuple[Fence, ...]:
+        return fences_of(self.shop.cluster.get(KAFKA_ROUTES, place.NAMESPACE, place.ROUTE))
+
+    def _is_worked_off(self) -> bool:
+        group = self.shop.kafka.group(place.GROUP)
+        return group is not None and all(item.end in {0, item.committed} for item in group.positions)
 
     def _requests(self, *tenants: str | None, forks: tuple[str, ...]) -> None:
         with PortForward(self.shop.cluster, place.NAMESPACE, "service/storefront", 8080) as storefront:

@@ -34,6 +34,18 @@ class Trip:
     seconds: float
 
 
+def handlers(inventory: str, prefix: str) -> dict[str, frozenset[str]]:
+    """The versions of fulfilment that handled each order, of those at the inventory's URL whose names begin so."""
+    with httpx.Client(base_url=inventory, timeout=ANSWER_SECONDS, trust_env=False) as http:
+        try:
+            answer = http.get("/reservations", params={"prefix": prefix})
+            answer.raise_for_status()
+            found: list[dict[str, Any]] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise DemoError(f"The inventory did not say who handled which orders: {error}") from error
+    return {item["order"]: frozenset(hop["version"] for hop in item["asked_by"]) for item in found}
+
+
 def headers_of(tenant: str | None) -> dict[str, str]:
     """The headers of a request that a tenant sends."""
     return {} if tenant is None else {"baggage": f"tenant={tenant}"}
