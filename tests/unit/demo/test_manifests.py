@@ -1,0 +1,34 @@
+"""The shop's manifests: what a team writes so that its consumers can be forked under Fenced."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sidestream.api.kafka import KafkaConsumer
+
+MANIFESTS = Path(__file__).parents[3] / "examples" / "shop" / "manifests"
+OBJECTS: list[dict[str, Any]] = [
+    item for path in sorted(MANIFESTS.glob("*.yaml")) for item in yaml.safe_load_all(path.read_text())
+]
+CONSUMERS = [KafkaConsumer.from_json(item) for item in OBJECTS if item["kind"] == "KafkaConsumer"]
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda consumer: str(consumer.metadata.name))
+def test_a_consumer_is_fenced_and_its_deployment_is_told_what_the_sdk_needs(consumer: KafkaConsumer) -> None:
+    assert consumer.spec.coordination == "Fenced"
+    (deployment,) = (
+        item
+        for item in OBJECTS
+        if item["kind"] == "Deployment" and item["metadata"]["name"] == consumer.spec.deployment
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    told = {item["name"]: item["value"] for item in container["env"]}
+    assert told["SIDESTREAM_CONSUMER"] == f"{consumer.metadata.namespace}/{consumer.spec.deployment}"
+    assert told["SIDESTREAM_MAPPING_URL"].startswith("http://sidestream-mapping.")
+    assert told[consumer.spec.group_env.name] == consumer.spec.group
+
+
+def test_there_is_a_consumer() -> None:
+    assert CONSUMERS
