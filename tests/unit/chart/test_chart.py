@@ -77,6 +77,13 @@ class TestCrds:
             item["metadata"]["name"]: item["spec"] for item in sources
         }
 
+    def test_a_consumer_is_fenced_unless_it_says_otherwise(self, render: Render) -> None:
+        consumers = of_kind(render(), "CustomResourceDefinition")["kafkaconsumers.sidestream.dev"]
+        spec = consumers["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        coordination = spec["properties"]["coordination"]
+        assert coordination["default"] == "Fenced"
+        assert set(coordination["enum"]) == {"Fenced", "Polling"}
+
     def test_they_stay_at_uninstall(self, render: Render) -> None:
         for item in of_kind(render(), "CustomResourceDefinition").values():
             assert item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
