@@ -105,8 +105,8 @@ class Place:
             },
         }
 
-    def deploy_consumer(self, name: str = "worker", *, topic: str = "orders.created") -> None:
-        """A Deployment that consumes through the SDK, with its topic, KafkaCluster and KafkaConsumer."""
+    def deploy_consumer(self, name: str = "worker", *, topic: str = "orders.created", **spec: Any) -> None:
+        """A Deployment that consumes through the SDK, with its topic, KafkaCluster and KafkaConsumer of this spec."""
         topic = self.topic(topic)
         env = {
             "KAFKA_BOOTSTRAP": self.kafka_inside,
@@ -116,7 +116,7 @@ class Place:
             "SIDESTREAM_CONSUMER": f"{self.namespace}/{name}",
         }
         self.declare_cluster(self.kafka_inside)
-        self.declare_consumer(name, topic)
+        self.declare_consumer(name, topic, **spec)
         self.deploy(name, command=CONSUMER, env=env)
         self.until(KAFKA_CONSUMERS, name, is_condition("Accepted"))
 
@@ -143,17 +143,18 @@ class Place:
         self.clusters.append(name)
         return name
 
-    def declare_consumer(self, deployment: str, topic: str) -> None:
-        """A KafkaConsumer of the Deployment, named like it."""
-        spec = {
+    def declare_consumer(self, deployment: str, topic: str, **spec: Any) -> None:
+        """A KafkaConsumer of the Deployment, named like it, with these fields too."""
+        wanted = {
             "cluster": self.namespace,
             "deployment": deployment,
             "group": self.group(deployment),
             "topics": [topic],
             "groupEnv": {"name": "KAFKA_GROUP_ID"},
             "pollInterval": "1s",
+            **spec,
         }
-        self.cluster.apply(KAFKA_CONSUMERS, _object(KAFKA_CONSUMERS, deployment, self.namespace, spec))
+        self.cluster.apply(KAFKA_CONSUMERS, _object(KAFKA_CONSUMERS, deployment, self.namespace, wanted))
 
     def expose(self, deployment: str) -> None:
         """A Service with an HTTP port in front of a Deployment."""

@@ -168,7 +168,7 @@ class TestKafka:
     def test_a_fork_that_joins_the_baselines_group_is_stopped(self, place: Place) -> None:
         group, topic = place.group("stubborn"), place.topic("jobs")
         place.declare_cluster(place.kafka_inside)
-        place.declare_consumer("stubborn", topic)
+        place.declare_consumer("stubborn", topic, coordination="Polling")
         env = {
             "KAFKA_BOOTSTRAP": place.kafka_inside,
             "KAFKA_GROUP_ID": group,
@@ -185,6 +185,22 @@ class TestKafka:
         place.sandbox("alice", workloads=[{"deployment": "stubborn", "containers": [mended]}])
         place.ready("alice")
         place.until_members(place.fork_group("stubborn", "alice"), 1)
+
+    def test_a_baseline_that_does_not_use_the_sdk(self, place: Place) -> None:
+        topic = place.topic("jobs")
+        place.declare_cluster(place.kafka_inside)
+        place.declare_consumer("worker", topic)
+        env = {
+            "KAFKA_BOOTSTRAP": place.kafka_inside,
+            "KAFKA_GROUP_ID": place.group("worker"),
+            "KAFKA_TOPIC": topic,
+            "GROUP_FROM": "KAFKA_GROUP_ID",
+        }
+        place.deploy("worker", command=STUBBORN_CONSUMER, env=env)
+        sentence = refused_and_deletable(place, "KafkaReady", "BaselineWithoutSdk", "worker")
+        assert "SIDESTREAM_MAPPING_URL" in sentence
+        place.declare_consumer("worker", topic, coordination="Polling")
+        place.ready("alice")
 
     def test_a_group_that_somebody_else_made_is_never_touched(self, place: Place, worker: str) -> None:
         topic = place.topic("jobs")

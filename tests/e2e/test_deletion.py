@@ -22,7 +22,7 @@ def alice(place: Place) -> Place:
 
 
 def assert_nothing_left(place: Place) -> None:
-    wait_until(lambda: not place.made(), 10, f"nothing to be left of {place.made()}")
+    wait_until(lambda: not place.made(), 30, f"nothing to be left of {place.made()}")
     assert place.fork_group("worker", "alice") not in place.kafka.group_names()
     assert place.group("worker") in place.kafka.group_names(), "the baseline's group is not ours to delete"
 
@@ -72,6 +72,39 @@ def test_works_when_the_baselines_are_already_gone(alice: Place) -> None:
     alice.delete("alice")
     alice.gone("alice")
     assert_nothing_left(alice)
+
+
+def test_leaves_nothing_under_polling(place: Place) -> None:
+    place.deploy_consumer("worker", coordination="Polling")
+    place.sandbox("alice", "worker")
+    place.ready("alice")
+    place.delete("alice")
+    place.gone("alice")
+    assert_nothing_left(place)
+
+
+def test_a_fork_without_pods_goes_too_when_none_of_its_tenants_records_is_left(place: Place) -> None:
+    place.deploy_consumer("worker")
+    place.sandbox("alice", "worker")
+    place.ready("alice")
+    place.sandbox("alice", workloads=[{"deployment": "worker", "replicas": 0}])
+    place.until_members(place.fork_group("worker", "alice"), 0)
+    place.kafka.produce(place.topics[0], {"order": "somebody else's"}, {"baggage": "tenant=bob"})
+    place.delete("alice")
+    place.gone("alice")
+    assert_nothing_left(place)
+
+
+def test_a_suspended_sandbox_leaves_nothing_running_and_comes_back(place: Place) -> None:
+    place.deploy_consumer("worker")
+    place.sandbox("alice", "worker")
+    place.ready("alice")
+    place.sandbox("alice", "worker", suspended=True)
+    place.cluster.wait_gone(KAFKA_ROUTES, place.namespace, "worker-alice", timeout=60)
+    place.until(DEPLOYMENTS, "worker-alice", lambda fork: fork is not None and fork["spec"]["replicas"] == 0)
+    assert place.fork_group("worker", "alice") not in place.kafka.group_names()
+    place.sandbox("alice", "worker", suspended=False)
+    place.ready("alice")
 
 
 def test_an_expired_sandbox_goes_by_itself_in_the_same_order(place: Place) -> None:

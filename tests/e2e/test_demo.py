@@ -32,6 +32,10 @@ def test_a_tenants_requests_and_records_take_their_own_way_and_nothing_is_left(s
     Story(shop, Screen(Console(file=shown, width=200))).tell(keep=False)
     assert "storefront -> orders(alice) -> Kafka -> fulfilment(alice) -> inventory" in shown.getvalue()
     assert "storefront -> orders -> Kafka -> fulfilment -> inventory" in shown.getvalue()
+    lines = [line.split() for line in shown.getvalue().splitlines()]
+    begun = [line for line in lines if line[:2] == [place.SANDBOX, place.TOPIC] and "From" in line]
+    assert len(begun) == place.PARTITIONS, "every partition says from which record on it is the fork's"
+    assert "Each order by one version" in shown.getvalue()
 
 
 def test_the_demo_fails_when_a_hop_is_not_as_promised(shop: Shop) -> None:

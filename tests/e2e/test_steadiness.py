@@ -129,7 +129,7 @@ def test_an_operator_killed_while_it_creates_finishes_after_its_restart(
     place.delete("alice")
     operator.kill()
     place.gone("alice")
-    assert not place.made()
+    wait_until(lambda: not place.made(), 30, "nothing to be left")
     assert place.fork_group("worker", "alice") not in place.kafka.group_names()
 
 
