@@ -86,7 +86,7 @@ class Screen:
             (item.tenant, item.produced, item.by_fork, item.by_baseline, item.by_both, item.by_nobody)
             for item in accounts
         ]
-        self._table(("orders of", "produced", "by the fork", "by the baseline", "by both", "by nobody"), rows)
+        self._table(("orders of", "produced", "by fork", "by baseline", "by both", "by nobody"), rows)
 
     def _table(self, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:
         """Numbers to the right, words to the left, what is not known as a dash."""

@@ -89,7 +89,7 @@ class Story:
 
     def show_fences(self) -> None:
         """From which record on the tenant's are the fork's, as the baseline has acknowledged it."""
-        self.screen.title(f"Which records of {TENANT} are the fork's: the baseline has agreed to leave these alone")
+        self.screen.title(f"From these offsets on records of {TENANT} are the fork's, as the baseline has acknowledged")
         fences = self._fences()
         self.screen.fences(fences)
         check_begun(fences, TENANT, place.TOPIC, place.PARTITIONS)
@@ -158,7 +158,9 @@ class Story:
                 break
         else:
             raise BrokenPromiseError(f"The Sandbox {TENANT} is not gone {GONE_SECONDS:.0f} s after its deletion.")
-        self.screen.say(f"  [green]Gone[/] after {time.monotonic() - begin:.1f} s. These records were the fork's:")
+        self.screen.say(
+            f"  [green]Gone[/] after {time.monotonic() - begin:.1f} s. These records were the fork's, up to before `until`:"
+        )
         self.screen.fences(fences)
         # The route outlives the Sandbox until the baseline has passed the fork's records, too.
         self.shop.cluster.wait_gone(KAFKA_ROUTES, place.NAMESPACE, place.ROUTE, timeout=GONE_SECONDS)

@@ -18,8 +18,8 @@ def test_what_is_not_known_of_a_fence_is_a_dash() -> None:
     ]
 
 
-def test_an_account_is_a_line_of_numbers() -> None:
+def test_an_account_is_a_line_of_numbers_on_an_ordinary_terminal() -> None:
     shown = io.StringIO()
-    Screen(Console(file=shown, width=100)).accounts([Account("alice", 9, 4, 5, 0, 0)])
+    Screen(Console(file=shown, width=80)).accounts([Account("alice", 9, 4, 5, 0, 0)])
     _, line = shown.getvalue().splitlines()
     assert line.split() == ["alice", "9", "4", "5", "0", "0"]
