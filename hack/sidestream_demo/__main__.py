@@ -72,6 +72,7 @@ def produce(
 def fences() -> None:
     """Show from which record on the tenant's are the fork's, after a demo with KEEP=1."""
     with _kept() as (shop, screen):
+        _require_sandbox(shop)
         Story(shop, screen).show_fences()
 
 
@@ -79,8 +80,7 @@ def fences() -> None:
 def delete() -> None:
     """Delete the Sandbox amid orders and count who handled them, after a demo with KEEP=1."""
     with _kept() as (shop, screen):
-        if shop.cluster.get(SANDBOXES, place.NAMESPACE, place.SANDBOX) is None:
-            raise DemoError(f"There is no Sandbox {place.SANDBOX}: `make demo KEEP=1` makes it.")
+        _require_sandbox(shop)
         Story(shop, screen).delete()
 
 
@@ -98,6 +98,11 @@ def _kept() -> Iterator[tuple[Shop, Screen]]:
     with environment.cluster() as cluster:
         kafka = Kafka(environment.kafka_bootstrap)
         yield Shop(cluster, kafka, "", environment.kafka_inside(cluster)), Screen(Console())
+
+
+def _require_sandbox(shop: Shop) -> None:
+    if shop.cluster.get(SANDBOXES, place.NAMESPACE, place.SANDBOX) is None:
+        raise DemoError(f"There is no Sandbox {place.SANDBOX}: `make demo KEEP=1` makes it.")
 
 
 def _built(environment: Environment, cluster: Cluster, screen: Screen) -> tuple[Shop, Release]:

@@ -158,9 +158,7 @@ class Story:
                 break
         else:
             raise BrokenPromiseError(f"The Sandbox {TENANT} is not gone {GONE_SECONDS:.0f} s after its deletion.")
-        self.screen.say(
-            f"  [green]Gone[/] after {time.monotonic() - begin:.1f} s. These records were the fork's, up to before `until`:"
-        )
+        self.screen.say(f"  [green]Gone[/] after {time.monotonic() - begin:.1f} s. These records were the fork's:")
         self.screen.fences(fences)
         # The route outlives the Sandbox until the baseline has passed the fork's records, too.
         self.shop.cluster.wait_gone(KAFKA_ROUTES, place.NAMESPACE, place.ROUTE, timeout=GONE_SECONDS)
