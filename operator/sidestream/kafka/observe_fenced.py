@@ -57,7 +57,7 @@ async def observe(api: KubeApi, admin: KafkaAdmin, route: KafkaRoute, base: Obse
         case Phase.DRAINED | Phase.DELETING:
             pods = await fork_pods(api, route)
             return replace(seen, pods=tuple(sorted(pods)), taken=await baseline_groups(api))
-        case Phase.RETIRING:
+        case _ if route.is_deleting:
             seen = await _with_deployment(api, route, seen)
         case Phase.ACTIVE if not seen.group.members:
             seen = await with_pods(api, admin, route, seen)

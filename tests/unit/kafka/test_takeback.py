@@ -224,6 +224,42 @@ async def test_a_marker_at_the_end_of_the_log_is_nothing_to_wait_for() -> None:
     assert world.kafka.offsets(GROUP)[f"{TOPIC}/0"] == 10
 
 
+@pytest.mark.parametrize("looks", range(4), ids=["asked", "held", "given back", "draining"])
+async def test_nothing_waits_for_a_baseline_and_a_fork_that_are_both_gone(looks: int) -> None:
+    """As when the namespace goes."""
+    world = await deleted(FencedWorld())
+    for _ in range(looks):
+        world.speak()
+        await world.reconcile()
+    world.api.remove(DEPLOYMENTS, "fulfilment")
+    world.kafka.leave(BASELINE)
+    world.stop_fork()
+    await world.until(lambda: world.is_gone)
+    assert GROUP not in world.kafka.groups
+    assert "RecordsDiscarded" in world.told
+
+
+async def test_a_route_that_only_asked_goes_with_its_baseline() -> None:
+    world = FencedWorld()
+    await world.reconcile()
+    world.delete()
+    world.api.remove(DEPLOYMENTS, "fulfilment")
+    await world.until(lambda: world.is_gone)
+    assert world.effects == []
+
+
+async def test_who_keeps_a_deletion_from_going_on_is_named_with_the_way_out() -> None:
+    world = FencedWorld()
+    await world.reconcile()
+    world.delete()
+    world.clock.move(11)
+    await world.reconcile()
+    assert world.message.startswith("No member of consumer group fulfilment has partition 0 of topic orders.created")
+    assert world.message.endswith(
+        "annotate the Sandbox sidestream.dev/force-cleanup=discard to let it go without an answer"
+    )
+
+
 async def test_a_topic_that_is_gone_has_nothing_to_give_back() -> None:
     world = await deleted(FencedWorld())
     world.kafka.delete_topic(TOPIC)
