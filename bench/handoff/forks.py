@@ -14,6 +14,7 @@ from bench.handoff.crew import Crew
 from bench.handoff.place import KAFKA_CLUSTER, NAMESPACE
 from bench.handoff.post import Post
 from sidestream.api.kafka import Coordination, KafkaRoute, KafkaRouteSpec, Phase
+from sidestream.api.labels import FORCE_CLEANUP, FORCE_CLEANUP_DISCARD
 from sidestream.api.names import fork_name
 from sidestream.kube.port import KAFKA_ROUTES, Object
 from sidestream.sandbox.handoffs import is_given_back, is_working
@@ -49,14 +50,13 @@ class Life:
 
 @dataclass(frozen=True)
 class Fork:
-    """One tenant's fork of a baseline's consumer."""
+    """One tenant's fork of a baseline whose Deployment, KafkaConsumer, group and topic are all named `workload`."""
 
     cluster: Cluster
     crew: Crew
-    consumer: str
+    workload: str
     tenant: str
     group: str
-    topic: str
     coordination: Coordination
     poll_interval: str
     posts: tuple[Post, ...]
@@ -64,7 +64,7 @@ class Fork:
     @property
     def name(self) -> str:
         """Its KafkaRoute's."""
-        return fork_name(self.consumer, self.tenant)
+        return fork_name(self.workload, self.tenant)
 
     def come_and_go(self, seed: int, until: threading.Event) -> list[Life]:
         """Live, again and again, until told to stop; the last life is lived to its end."""
@@ -91,6 +91,15 @@ class Fork:
         self._wait(lambda route: route is None, "gone")
         return deleted, back
 
+    def discard(self) -> None:
+        """Take it away, if it was made, without regard to its records; its group is left."""
+        if self.cluster.get(KAFKA_ROUTES, NAMESPACE, self.name) is None:
+            return
+        annotations = {FORCE_CLEANUP: FORCE_CLEANUP_DISCARD}
+        self.cluster.patch(KAFKA_ROUTES, NAMESPACE, self.name, {"metadata": {"annotations": annotations}})
+        self.cluster.delete(KAFKA_ROUTES, NAMESPACE, self.name)
+        self._wait(lambda route: route is None, "gone")
+
     def _wait(self, holds: Callable[[Seen], bool], what: str) -> float:
         for raw in self.cluster.states(KAFKA_ROUTES, NAMESPACE, self.name, timeout=SECONDS):
             now = time.monotonic()
@@ -111,13 +120,13 @@ class Fork:
     def _object(self) -> Object:
         spec = KafkaRouteSpec(
             sandbox=self.tenant,
-            consumer=self.consumer,
+            consumer=self.workload,
             cluster=KAFKA_CLUSTER,
-            deployment=self.consumer,
+            deployment=self.workload,
             fork=self.name,
-            baseline_group=self.consumer,
+            baseline_group=self.workload,
             fork_group=self.group,
-            topics=(self.topic,),
+            topics=(self.workload,),
             keys=(self.tenant,),
             coordination=self.coordination,
             poll_interval=self.poll_interval,

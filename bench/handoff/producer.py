@@ -15,6 +15,7 @@ from bench.handoff.records import record
 
 SLICE_SECONDS = 0.01
 FLUSH_SECONDS = 60.0
+MOST_WAITING = 10_000
 
 
 @contextmanager
@@ -34,20 +35,17 @@ def produce(bootstrap: str, topic: str, records: int, rate: float) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 2})
     failures: list[str] = []
     begin = time.monotonic()
-    number = 0
-    while number < records:
-        due = min(records, int((time.monotonic() - begin) * rate) + 1)
-        for number in range(number, due):  # noqa: B020 - it goes on where it was
-            item = record(number)
-            producer.produce(
-                topic,
-                str(item.sequence).encode(),
-                item.key.encode(),
-                headers=item.headers,
-                on_delivery=lambda error, _: failures.append(str(error)) if error else None,
-            )
-        number = due
-        producer.poll(SLICE_SECONDS)
+    for number in range(records):
+        while number > (time.monotonic() - begin) * rate or len(producer) > MOST_WAITING:
+            producer.poll(SLICE_SECONDS)
+        item = record(number)
+        producer.produce(
+            topic,
+            str(item.sequence).encode(),
+            item.key.encode(),
+            headers=item.headers,
+            on_delivery=lambda error, _: failures.append(str(error)) if error else None,
+        )
     if producer.flush(FLUSH_SECONDS) or failures:
         raise RuntimeError(f"not all records were stored: {failures[:1] or 'no broker answered'}")
 

@@ -1,7 +1,6 @@
 """What became of every record, and numbers made of many measurements; pure."""
 
 import math
-import statistics
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -72,13 +71,11 @@ def percentile(values: Collection[float], percent: float) -> float:
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
 
 
-def throughput_ratio(moments: Sequence[float], windows: Iterable[Window]) -> float:
-    """How many of `moments` (ascending) are in a window beside the equally long time before it; 1 is unchanged.
-
-    The median over all windows.
-    """
+def throughput_ratio(moments: Sequence[float], windows: Sequence[Window]) -> float:
+    """How many of `moments` (ascending) are in all windows beside the equally long times before each; 1 is unchanged."""
 
     def count(begin: float, end: float) -> int:
         return bisect_left(moments, end) - bisect_left(moments, begin)
 
-    return statistics.median(count(begin, end) / max(count(2 * begin - end, begin), 1) for begin, end in windows)
+    within = sum(count(begin, end) for begin, end in windows)
+    return within / sum(count(2 * begin - end, begin) for begin, end in windows)
