@@ -1,8 +1,9 @@
 """Activations while the baseline works at its limit: how long each takes, and what it takes from the throughput.
 
 The topic is filled beforehand, and handling a record takes a while, so that the members are always busy and a pause
-that they make cannot be caught up with. Each activation is of another tenant; its fork has no members, as it has
-nothing to handle before the baseline comes to its first record.
+that they make cannot be caught up with. Most of that while they wait, as for a database: what operator and API server
+take of the processor counts too where they share a machine with the members. Each activation is of another tenant; its
+fork has no members, as it has nothing to handle before the baseline comes to its first record.
 """
 
 import time

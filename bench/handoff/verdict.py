@@ -72,7 +72,7 @@ def percentile(values: Collection[float], percent: float) -> float:
 
 
 def throughput_ratio(moments: Sequence[float], windows: Sequence[Window]) -> float:
-    """How many of `moments` (ascending) are in all windows beside the equally long times before each; 1 is unchanged."""
+    """How many of `moments` (ascending) are in the windows beside equally long times before each; 1 is unchanged."""
 
     def count(begin: float, end: float) -> int:
         return bisect_left(moments, end) - bisect_left(moments, begin)
