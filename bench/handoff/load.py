@@ -14,8 +14,8 @@ from rich.console import Console
 from bench.handoff.forks import Fork
 from bench.handoff.place import Place
 from bench.handoff.producer import producing
-from bench.handoff.scene import scene
-from bench.handoff.verdict import Window, throughput_ratio
+from bench.handoff.scene import PARTITIONS, scene
+from bench.handoff.verdict import Window, throughput_ratio, verdict
 from sidestream.api.kafka import Coordination
 from sidestream_demo.errors import DemoError
 
@@ -58,10 +58,11 @@ def run(place: Place, coordination: Coordination, console: Console) -> Load:
             for fork in forks:
                 fork.discard()
         stage.crew.stop_all()
-        moments = sorted(item.moment for item in stage.handled())
-    if len(moments) >= RECORDS:
-        raise DemoError("The baseline had handled all records before the last activation.")
-    return Load(windows, throughput_ratio(moments, windows))
+        handled = tuple(stage.handled())
+        left = verdict(handled, stage.ends()).lost
+    if len({place.partition for place in left}) < PARTITIONS:
+        raise DemoError("The baseline had handled all of a partition before the last activation.")
+    return Load(windows, throughput_ratio(sorted(item.moment for item in handled), windows))
 
 
 def _activate(fork: Fork) -> Window:

@@ -8,8 +8,8 @@ FORKED = ("alice", "bob")
 TENANTS = (*FORKED, "carol", NOBODY)
 """In turns; nobody forks for carol."""
 
-KEYS = 6
-"""Record keys of each tenant, in turns, so that every partition has records of every tenant."""
+KEYS = 18
+"""Record keys of each tenant, in turns: so many that partitions have about equal shares, with every tenant in each."""
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,12 @@ class Scene:
             posts=self._posts(tenant, group, members),
         )
 
-    def wait_until_caught_up(self) -> dict[tuple[str, int], int]:
-        """Wait until the baseline has committed all there is; returns where the partitions end."""
+    def wait_until_caught_up(self) -> None:
+        """Wait until the baseline has committed all there is."""
         wait_until(self._has_caught_up, CATCH_UP_SECONDS, "the baseline to commit all records")
+
+    def ends(self) -> dict[tuple[str, int], int]:
+        """Where the topic's partitions end."""
         return {(self.workload, number): end for number, (_, end) in self._positions().items()}
 
     def handled(self) -> Iterator[Handled]:

@@ -11,12 +11,13 @@ from bench.handoff.crew import Crew, kill_on_and_on
 from bench.handoff.forks import Life
 from bench.handoff.place import Place
 from bench.handoff.producer import producing
+from bench.handoff.records import FORKED
 from bench.handoff.scene import Scene, scene
 from bench.handoff.verdict import Verdict, verdict
 from sidestream.api.kafka import Coordination
 from sidestream_demo.errors import DemoError
 
-FORK_MEMBERS = {"alice": 1, "bob": 2}
+FORK_MEMBERS = dict(zip(FORKED, (1, 2), strict=True))
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ def run(place: Place, trial: Trial, console: Console) -> Outcome:
         stage.start_baseline()
         calm_until = time.monotonic() + (threading.TIMEOUT_MAX if trial.calm is None else trial.calm)
         lives = _live_through(stage, trial, calm_until)
-        ends = stage.wait_until_caught_up()
+        stage.wait_until_caught_up()
         stage.crew.stop_all()
-        found = verdict(stage.handled(), ends)
+        found = verdict(stage.handled(), stage.ends())
     calm = tuple(life for life in lives if life.gone < calm_until)
     killing = tuple(life for life in lives if life.gone >= calm_until)
     return Outcome(found, calm, killing, stage.crew.kills, stage.crew.crashes)

@@ -1,9 +1,11 @@
 """The records that the hand-off's benchmark writes."""
 
+import zlib
 from collections import Counter, defaultdict
 
 from bench.handoff.handled import NOBODY
 from bench.handoff.records import FORKED, KEYS, TENANTS, record
+from bench.handoff.scene import PARTITIONS
 from sidestream_sdk.baggage import HeaderRules, Reading, tenant_reader
 
 ROUND = len(TENANTS) * KEYS
@@ -23,6 +25,17 @@ def test_tenants_have_equal_shares_and_keys_of_their_own() -> None:
 
     assert set(Counter(item.tenant for item in items).values()) == {KEYS}
     assert {item.key.rpartition("-")[0] == item.tenant for item in items} == {True}
+
+
+def test_every_partition_has_a_fair_share_and_records_of_every_tenant() -> None:
+    partitions: dict[int, list[str]] = defaultdict(list)
+    for number in range(ROUND):
+        item = record(number)
+        # as librdkafka does by default for records that have a key
+        partitions[zlib.crc32(item.key.encode()) % PARTITIONS].append(item.tenant)
+
+    assert all(len(found) > 0.9 * ROUND / PARTITIONS for found in partitions.values())
+    assert all(set(found) == set(TENANTS) for found in partitions.values())
 
 
 def test_some_tenants_are_never_forked_and_some_records_are_nobodys() -> None:
