@@ -108,7 +108,8 @@ class Fork:
                 self._man(route)
                 return now
             self._man(route)
-        raise DemoError(f"KafkaRoute {NAMESPACE}/{self.name} was not {what} after {SECONDS:.0f} s: {route}")
+        told = "it does not exist" if route is None else f"{route.status.phase}, {_sentences(route)}"
+        raise DemoError(f"KafkaRoute {NAMESPACE}/{self.name} was not {what} after {SECONDS:.0f} s: {told}")
 
     def _man(self, route: Seen) -> None:
         """Have members at work or not, as the Sandbox's reconciler would have the Deployment's replicas."""
@@ -137,3 +138,7 @@ class Fork:
             "metadata": {"name": self.name, "namespace": NAMESPACE},
             "spec": spec.to_json(),
         }
+
+
+def _sentences(route: KafkaRoute) -> str:
+    return "; ".join(condition.message for condition in route.status.conditions)

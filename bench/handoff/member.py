@@ -39,6 +39,9 @@ class LateFetch:
         self._due = time.monotonic() + self._seconds
         return self._fetch.get(url.partition("?")[0], etag=etag, timeout=timeout)
 
+    def break_off(self) -> None:
+        """Whoever only asks now and then is not to be hurried."""
+
     def close(self) -> None:
         """As of `Fetch`."""
         self._closed.set()

@@ -15,6 +15,7 @@ from sidestream.api.names import fork_group
 from sidestream.kube.port import DEPLOYMENTS, KAFKA_CONSUMERS, Object
 from sidestream_demo.kafka import Kafka
 from sidestream_demo.process import wait_until
+from sidestream_sdk.identity import ENV_CONSUMER, ENV_MAPPING_URL
 
 PARTITIONS = 3
 BASELINE_MEMBERS = 2
@@ -113,7 +114,7 @@ def scene(
     _strike(place.kafka, workload)
     place.kafka.create_topic(workload, PARTITIONS)
     try:
-        place.cluster.apply(DEPLOYMENTS, _deployment(workload))
+        place.cluster.apply(DEPLOYMENTS, _deployment(workload, place.mapping_url))
         place.cluster.apply(KAFKA_CONSUMERS, _consumer(workload, coordination))
         with crew() as members:
             found = Scene(place, members, workload, coordination, lag, work)
@@ -130,10 +131,12 @@ def _strike(kafka: Kafka, workload: str) -> None:
     kafka.delete_topic(workload)
 
 
-def _deployment(name: str) -> Object:
-    """The baseline as the cluster knows it; its members are no pods."""
+def _deployment(name: str, mapping_url: str) -> Object:
+    """The baseline as the cluster knows it: it uses our SDK, and its members are no pods."""
     labels = {"app": name}
-    container = {"name": "app", "image": "registry.k8s.io/pause:3.10"}
+    variables = {ENV_MAPPING_URL: mapping_url, ENV_CONSUMER: f"{NAMESPACE}/{name}"}
+    env = [{"name": key, "value": value} for key, value in variables.items()]
+    container = {"name": "app", "image": "registry.k8s.io/pause:3.10", "env": env}
     return {
         "apiVersion": DEPLOYMENTS.api_version,
         "kind": DEPLOYMENTS.kind,
