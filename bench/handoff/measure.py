@@ -88,13 +88,14 @@ def _figures(loaded: load.Load, kills: Outcome, control: Outcome) -> dict[str, F
         "activation_p99_s": _seconds(loaded.activations, 99, ACTIVATION_P99_LIMIT),
         "activations": Figure(len(loaded.activations), ""),
         "throughput_ratio": Figure(round(loaded.ratio, 3), "of that before", at_least=THROUGHPUT_LIMIT),
+        "pause_ms": Figure(round(loaded.pause * 1000, 1), "ms of the baseline's work, each activation"),
         "teardown_p50_s": _seconds([life.teardown for life in kills.calm_lives], 50, TEARDOWN_LIMIT),
         **_times("calm", kills.calm_lives),
         **_times("killing", kills.killing_lives),
         "by_forks": Figure(found.by_forks, "records", at_least=1),
         "repeated": Figure(found.repeated, "by the same version, after a kill"),
         "kills": Figure(kills.kills, "", at_least=1),
-        "crashes": Figure(kills.crashes + control.crashes, "of members by themselves", 0),
+        "crashes": Figure(loaded.crashes + kills.crashes + control.crashes, "of members by themselves", 0),
     }
 
 
