@@ -43,7 +43,7 @@ class Options:
     """How large the benchmark is; the same seed kills the same members after the same pauses."""
 
     records: int = 100_000
-    coordination: Coordination = "Polling"
+    coordination: Coordination = "Fenced"
     seed: int | None = None
 
 
