@@ -18,22 +18,32 @@ if TYPE_CHECKING:
 class TopicTally:
     """Counts of one topic in one consumer. Only the consumer's own thread adds."""
 
-    __slots__ = ("conflicts", "malformed", "processed", "skipped")
+    __slots__ = ("conflicts", "held", "malformed", "processed", "skipped")
 
     def __init__(self) -> None:
         self.processed = 0
         self.skipped = 0
+        self.held = 0
         self.malformed = 0
         self.conflicts = 0
 
 
 @dataclass
 class ConsumerTally:
-    """Counts of one consumer by topic; `mapping_age` is in seconds, None before the first mapping."""
+    """Counts of one consumer by topic; `mapping_age` is in seconds, None before the first mapping.
+
+    `stale_answers` are those of mapping replicas that lag behind, `pending` acknowledgements that the mapping does not
+    know yet, `waiting` partitions of which nothing can be decided, `dropped_metadata` commits without what the
+    application wanted in their metadata.
+    """
 
     group: str
     mapping_age: Callable[[], float | None]
+    stale_answers: Callable[[], int] = lambda: 0
     topics: dict[str, TopicTally] = field(default_factory=dict)
+    pending: int = 0
+    waiting: int = 0
+    dropped_metadata: int = 0
 
     def of(self, topic: str) -> TopicTally:
         """The topic's counts, begun at zero."""
