@@ -100,9 +100,9 @@ class Acknowledger:
             if partition.waits or partition.notes is None:
                 continue
             changes = self._partitions.changes(place[0])
-            if not changes and not partition.owes and not partition.notes.acks:
+            if not changes and not partition.owes:
                 continue
-            notes = partition.notes = self._partitions.current(place, partition)
+            notes = self._partitions.current(place, partition)
             dues = list(due(changes, place[1], notes, sandbox=self._sandbox))
             if dues or partition.owes:
                 yield _Asked(place, partition, notes, dues)

@@ -79,6 +79,8 @@ class Member:
         if now >= self._read_due:
             self._read_missing(now)
         self._judge(now)
+        if self.partitions.forget_settled():
+            self._look_again()
         if self._acknowledger.turn(now):
             self._judge(now)
             self._look_again()

@@ -161,6 +161,16 @@ class Partitions:
             return notes
         return settled(notes.of(mapping.epoch), self.changes(place[0]), place[1]).at(mapping.version, mapping.epoch)
 
+    def forget_settled(self) -> bool:
+        """Forget acknowledgements that the mapping knows by now; whether there were any."""
+        changed = False
+        for place, item in self.items():
+            if item.notes is not None and item.notes.acks and not item.waits:
+                current = self.current(place, item)
+                changed |= current.acks != item.notes.acks
+                item.notes = current
+        return changed
+
     def write(self, place: Place, app: str = "") -> str:
         """The metadata of the next commit on a partition, with the application's own text."""
         partition = self._known.get(place)
