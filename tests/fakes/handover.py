@@ -94,6 +94,13 @@ class Handover:
         committed = self.committed(group, self.fences)
         return all(committed[number].offset >= fence["until"] for number, fence in self.fences.items())
 
+    def wait_for_commits(self, group: str, until: dict[int, int]) -> None:
+        """Until a group has committed so far."""
+        eventually(
+            lambda: all(item.offset >= until[number] for number, item in self.committed(group, until).items()),
+            f"{group} committed {until}",
+        )
+
     def ends(self, partitions: Iterable[int]) -> dict[int, int]:
         """The ends of the log."""
         client = self._client(self.baseline)

@@ -9,21 +9,17 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
+import time
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[3] / "sdk" / "python")]
 
 from sidestream_sdk import Identity, SandboxConsumer
 
 BATCH = 50
+COMMIT_SECONDS = 0.05
 
 
 def main(order: dict[str, Any]) -> None:
     stopped = False
-    import logging
-
-    logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(process)d %(message)s")
 
     def stop(*_: object) -> None:
         nonlocal stopped
@@ -34,11 +30,8 @@ def main(order: dict[str, Any]) -> None:
     commits = order["config"].get("enable.auto.commit") is False
     stores = order["config"].get("enable.auto.offset.store") is False
     out = os.open(order["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    committed_at = 0.0
     with SandboxConsumer(order["config"], identity=identity) as consumer:
-        sys.path.append("/tmp")
-        import dump
-
-        dump.start(consumer)
         consumer.subscribe([order["topic"]])
         while not stopped:
             if order["batch"]:
@@ -52,7 +45,8 @@ def main(order: dict[str, Any]) -> None:
                 os.write(out, f"{int(message.value() or b'')}\n".encode())
                 if stores:
                     consumer.store_offsets(message)
-            if commits and messages:
+            if commits and time.monotonic() > committed_at + COMMIT_SECONDS:
+                committed_at = time.monotonic()
                 consumer.commit(asynchronous=True)
 
 

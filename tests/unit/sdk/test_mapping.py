@@ -45,6 +45,9 @@ class Script:
             raise answer
         return answer
 
+    def break_off(self) -> None:
+        """Nothing is ever in flight."""
+
     def close(self) -> None:
         """Nothing is ever in flight."""
 
