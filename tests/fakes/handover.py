@@ -54,8 +54,10 @@ class Handover:
         )
 
     def say(self, state: str, partitions: Iterable[int] = (0,), *, phase: str = "", **numbers: int) -> None:
-        """These partitions are in this state now, with these numbers too."""
+        """These partitions are in this state now, with these numbers too; `begin` is their `from`."""
         self.phase = phase or self.phase
+        if "begin" in numbers:
+            numbers["from"] = numbers.pop("begin")
         for partition in partitions:
             self.fences[partition] = {**self.fences.get(partition, {}), "state": state, **numbers}
         self.publish()

@@ -76,6 +76,14 @@ class _Registry:
                 totals.update(_counts(tally))
         return totals
 
+    def sums(self, what: Callable[[ConsumerTally], int]) -> Counter[str]:
+        """A number of each open consumer, added up by group."""
+        with self._lock:
+            sums: Counter[str] = Counter()
+            for tally in self._open:
+                sums[tally.group] += what(tally)
+        return sums
+
     def ages(self) -> dict[str, float]:
         """The oldest mapping's age by group."""
         with self._lock:
@@ -100,6 +108,14 @@ def _counts(tally: ConsumerTally) -> Counter[tuple[str, str, str]]:
     )
 
 
+_GAUGES: Final[tuple[tuple[str, str, Callable[[ConsumerTally], int]], ...]] = (
+    ("pending_fences", "Acknowledgements that the mapping does not know yet.", lambda tally: tally.pending),
+    ("waiting_partitions", "Partitions of which nothing can be decided now.", lambda tally: tally.waiting),
+    ("stale_answers", "Answers of mapping replicas that lag behind.", lambda tally: tally.stale_answers()),
+    ("dropped_metadata", "Commits without the application's own metadata.", lambda tally: tally.dropped_metadata),
+)
+
+
 class PrometheusCollector:
     """`prometheus_client` collector over `REGISTRY`; registered by `export_metrics`."""
 
@@ -121,6 +137,8 @@ class PrometheusCollector:
                     records.add_metric([group, topic, "process"], count)
                 case "skipped":
                     records.add_metric([group, topic, "skip"], count)
+                case "held":
+                    records.add_metric([group, topic, "hold"], count)
                 case _:
                     flaws.add_metric([group, topic, what], count)
         age = GaugeMetricFamily(
@@ -129,6 +147,11 @@ class PrometheusCollector:
         for group, seconds in sorted(REGISTRY.ages().items()):
             age.add_metric([group], seconds)
         yield from (records, flaws, age)
+        for name, text, number_of in _GAUGES:
+            gauge = GaugeMetricFamily(f"sidestream_sdk_{name}", text, labels=["group"])
+            for group, number in sorted(REGISTRY.sums(number_of).items()):
+                gauge.add_metric([group], number)
+            yield gauge
 
 
 _export_once: Final = threading.Lock()

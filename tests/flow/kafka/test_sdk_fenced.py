@@ -145,7 +145,7 @@ def come_and_go(step: Handover, baseline: Side, fork: Side, traffic: Traffic) ->
     baseline.kill_one()
     begins = step.answers(step.baseline, Kind.FROM, EVERYWHERE)
     for number, begin in begins.items():
-        step.say("From", [number], phase="Creating", **{"from": begin})
+        step.say("From", [number], phase="Creating", begin=begin)
     step.place(step.fork, begins)
     step.say("From", [], phase="Active")
     fork.start()

@@ -229,9 +229,10 @@ def test_what_is_remembered_is_bounded_in_number_and_in_size(tally: ConsumerTall
         topic = records._topics["orders.created"]
         assert isinstance(topic, _Topic)
         sizes.append((len(topic.verdicts), len(topic._flawed)))
+        remembered = [*topic.verdicts, *topic._flawed]
 
     assert max(sizes) == (REMEMBERED, REMEMBERED)
-    assert all(size_of(raw) <= REMEMBERED_BYTES for known in (topic.verdicts, topic._flawed) for raw in known)
+    assert all(size_of(raw) <= REMEMBERED_BYTES for raw in remembered)
 
 
 def test_a_repeated_header_is_read_once_for_each_topic(tally: ConsumerTally, monkeypatch: pytest.MonkeyPatch) -> None:

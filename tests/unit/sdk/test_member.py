@@ -76,12 +76,18 @@ class FakeRecord:
 class Side:
     """A member of the baseline, or of alice's fork, that was given partitions 0 and 1 at their beginning."""
 
-    def __init__(self, *, sandbox: str | None = None, assigned: tuple[Place, ...] = (P0, P1), **config: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sandbox: str | None = None,
+        assigned: tuple[Place, ...] = (P0, P1),
+        config: dict[str, Any] | None = None,
+    ) -> None:
         self.plain = FakePlain(end={P0: 10, P1: 20})
         self.client = FakeClient()
         self.client.say({})
         self.tally = ConsumerTally("g", lambda: None)
-        settings = CommitSettings.of({"group.id": "g", "auto.offset.reset": "earliest", **config})
+        settings = CommitSettings.of({"group.id": "g", "auto.offset.reset": "earliest", **(config or {})})
         self.member = Member(
             self.plain, cast("MappingClient", self.client), settings, self.tally, sandbox=sandbox, callback=None
         )
@@ -118,7 +124,7 @@ OWN_COMMITS = {"enable.auto.commit": False}
 
 
 def test_the_baseline_acknowledges_the_end_of_the_log_with_what_is_committed() -> None:
-    side = Side(**OWN_COMMITS)
+    side = Side(config=OWN_COMMITS)
     side.plain.offsets[P0] = partition_at(P0, 3)
     side.turn()
     assert [side.read(P0, number) for number in range(3, 8)] == [True] * 5
@@ -133,7 +139,7 @@ def test_the_baseline_acknowledges_the_end_of_the_log_with_what_is_committed() -
 
 
 def test_where_nothing_is_committed_the_beginning_is() -> None:
-    side = Side(assigned=(), **OWN_COMMITS)
+    side = Side(assigned=(), config=OWN_COMMITS)
     side.plain.first[P0] = 4
     side.assign(P0)
 
@@ -144,7 +150,7 @@ def test_where_nothing_is_committed_the_beginning_is() -> None:
 
 
 def test_without_a_known_beginning_the_first_commit_is_waited_for() -> None:
-    side = Side(**OWN_COMMITS | {"auto.offset.reset": "error"})
+    side = Side(config=OWN_COMMITS | {"auto.offset.reset": "error"})
     side.client.say({0: {"state": "Ask"}})
     side.turn()
     assert side.plain.commits == []
@@ -167,7 +173,7 @@ def test_all_partitions_are_acknowledged_by_one_commit() -> None:
 
 
 def test_a_number_stays_though_the_answer_to_its_commit_was_lost() -> None:
-    side = Side(**OWN_COMMITS)
+    side = Side(config=OWN_COMMITS)
     side.plain.fails["commit"] = KafkaError.REQUEST_TIMED_OUT
     side.plain.loses_answer = True
     side.client.say({0: {"state": "Ask"}})
@@ -210,7 +216,7 @@ def test_what_cannot_be_asked_of_the_broker_is_asked_again(call: str) -> None:
 
 
 def test_a_fork_holds_back_what_may_be_its_own_and_everything_behind_it() -> None:
-    side = Side(sandbox="alice", **OWN_COMMITS)
+    side = Side(sandbox="alice", config=OWN_COMMITS)
     side.client.say({0: {"state": "Aware"}})
     side.turn()
     assert side.plain.notes(P0).find("alice-1", Kind.AWARE) == 1
@@ -253,7 +259,7 @@ def test_a_fork_stops_where_it_acknowledged_and_goes_on_up_to_until() -> None:
 
 
 def test_the_interval_is_given_up_once_it_is_committed_past() -> None:
-    side = Side(**OWN_COMMITS)
+    side = Side(config=OWN_COMMITS)
     side.plain.offsets[P0] = partition_at(P0, 9)
     side.client.say({0: {"state": "Retire", "from": 0, "hold": 5, "until": 10}})
     side.turn()
@@ -316,7 +322,7 @@ def test_nothing_is_decided_before_the_commits_were_read() -> None:
 
 
 def test_an_aware_fork_lets_go_when_its_partition_is_listed_no_more() -> None:
-    side = Side(sandbox="alice", **OWN_COMMITS)
+    side = Side(sandbox="alice", config=OWN_COMMITS)
     side.client.say({0: {"state": "Aware"}})
     side.turn()
     assert side.read(P0, 0) is None
@@ -330,7 +336,7 @@ def test_an_aware_fork_lets_go_when_its_partition_is_listed_no_more() -> None:
 
 
 def test_a_member_that_is_cut_off_hands_out_nothing_until_it_may_commit_again(caplog: pytest.LogCaptureFixture) -> None:
-    side = Side(**{"session.timeout.ms": 10_000, "auto.commit.interval.ms": 100})
+    side = Side(config={"session.timeout.ms": 10_000, "auto.commit.interval.ms": 100})
     side.turn()
     side.plain.fails["commit"] = KafkaError.UNKNOWN_MEMBER_ID
     assert side.read(P0, 0) is True
@@ -353,7 +359,7 @@ def test_a_member_that_is_cut_off_hands_out_nothing_until_it_may_commit_again(ca
 
 
 def test_a_member_with_a_fresh_mapping_goes_on_though_its_commits_fail() -> None:
-    side = Side(**{"session.timeout.ms": 10_000})
+    side = Side(config={"session.timeout.ms": 10_000})
     side.member.commits.failing_since = side.now
     side.client.confirmed = 1.0
 
@@ -366,7 +372,7 @@ def test_a_member_with_a_fresh_mapping_goes_on_though_its_commits_fail() -> None
 
 
 def test_acknowledgements_that_do_not_fit_follow_when_others_are_settled() -> None:
-    side = Side(assigned=(P0,), **OWN_COMMITS)
+    side = Side(assigned=(P0,), config=OWN_COMMITS)
     changes = [fenced_json({0: {"state": "Ask"}}, change=f"{number:0100}") for number in range(60)]
     side.client.known = Mapping.from_json(mapping_json(fenced=changes, version=20)), 20
     side.turn()
@@ -397,7 +403,7 @@ def test_a_broker_that_takes_less_metadata_is_given_less(caplog: pytest.LogCaptu
 
 
 def test_what_somebody_wiped_out_is_acknowledged_again_with_the_same_number() -> None:
-    side = Side(**OWN_COMMITS)
+    side = Side(config=OWN_COMMITS)
     side.client.say({0: {"state": "Ask"}})
     side.turn()
     side.plain.offsets[P0] = partition_at(P0, 7)
