@@ -212,7 +212,7 @@ def test_force_cleanup_is_handed_on_to_the_kafka_routes() -> None:
     (forced,) = (effect.obj for effect in result.writes)
     assert forced["metadata"]["annotations"][FORCE_CLEANUP] == "discard"
     assert forced["metadata"]["uid"] == "uid-kafkaroutes-fulfilment-orders-alice"
-    assert forced["spec"] == route("Active")["spec"]
+    assert forced["spec"] == {**route("Active")["spec"], "drain": {"policy": "Wait", "timeout": "15m"}}
     assert targets(result.deletes) == ["kafkaroutes/fulfilment-orders-alice"]
 
 
