@@ -9,10 +9,10 @@ It is left exactly as it is, since other pods would begin anew with what these a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
-from sidestream.api.kafka import KafkaRoute
+from sidestream.api.kafka import KafkaRoute, Phase
 from sidestream.api.labels import APPLIED_HASH
 from sidestream.kube.port import DEPLOYMENTS, Object, Resource
 from sidestream.sandbox.desired import desired_workloads
@@ -25,6 +25,7 @@ from sidestream.sandbox.variables import tells_all
 Target = tuple[Resource, Object]
 """A kind and an object of it."""
 
+_WITHOUT_GROUP: Final = frozenset({Phase.DELETING, Phase.RETIRING})
 _OF_KUBERNETES: Final = "deployment.kubernetes.io/"
 
 
@@ -47,12 +48,14 @@ def remade_forks(observed: Observed) -> tuple[Target, ...]:
     lost = lost_forks(observed)
     if not lost:
         return ()
-    forks = [item.fork for item in desired_workloads(observed) if item.fork is not None and item.name in lost]
-    return tuple(
-        (DEPLOYMENTS, running(fork))
-        for fork in forks
-        if tells_all(fork["spec"]["template"]["spec"], map(group_of, _routes_of(observed, name_of(fork))))
-    )
+    made_again = []
+    for item in desired_workloads(observed):
+        routes = _routes_of(observed, item.name)
+        if item.fork is None or item.name not in lost or not _may_start(routes):
+            continue
+        if tells_all(item.fork["spec"]["template"]["spec"], map(group_of, routes)):
+            made_again.append((DEPLOYMENTS, running(item.fork)))
+    return tuple(made_again)
 
 
 def needs_baseline(observed: Observed) -> bool:
@@ -71,6 +74,8 @@ def _wanted(observed: Observed, fork: Object, routes: Collection[KafkaRoute]) ->
     again = _again(observed, fork)
     if any(status.halted for status in leaving):
         return stopped(again)
+    if not _may_start(routes):
+        return None
     baseline = observed.live(DEPLOYMENTS, baseline_of(fork))
     if baseline is not None and any(status.handback for status in leaving):
         # of all its routes: what is told no group of its own joins the baseline's
@@ -79,6 +84,11 @@ def _wanted(observed: Observed, fork: Object, routes: Collection[KafkaRoute]) ->
             return other
     is_barred = template_mark(fork) in {route.status.barred for route in routes}
     return running(again) if any(status.stranded for status in leaving) and not is_barred else None
+
+
+def _may_start(routes: Iterable[KafkaRoute]) -> bool:
+    """Whether no group of the fork is gone: its pods would make that anew, and read what was read before."""
+    return all(route.status.phase not in _WITHOUT_GROUP for route in routes)
 
 
 def _again(observed: Observed, fork: Object) -> Object:
