@@ -19,12 +19,13 @@ from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
 from sidestream.sandbox.fork import fork_deployment, stopped, template_mark, wanted_replicas
-from sidestream.sandbox.handoffs import Handoff, handoffs_of, is_over, is_working
+from sidestream.sandbox.handoffs import Handoff, group_of, handoffs_of, is_over, is_working
 from sidestream.sandbox.labels import Selection, selections_of
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, is_made, is_ours, name_of
 from sidestream.sandbox.pinning import pinned_baseline, snapshot
 from sidestream.sandbox.services import fork_service, services_of
+from sidestream.sandbox.variables import tells_all
 
 _MAX_WORDS: Final = 500
 
@@ -136,10 +137,12 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
     pod_labels = baseline["spec"]["template"]["metadata"].get("labels") or {}
     services = [] if sandbox.spec.suspended else services_of(observed.all(SERVICES), pod_labels)
     is_barred = template_mark(fork) in {route.status.barred for route in mine}
+    # of a consumer that is gone nobody knows any more how a fork that is made again would be told its group
+    is_told = tells_all(fork["spec"]["template"]["spec"], map(group_of, filter(is_working, mine)))
     return replace(
         item,
         fork=fork,
-        is_stopped=item.is_stopped or is_barred,
+        is_stopped=item.is_stopped or is_barred or not is_told,
         is_barred=is_barred,
         services=tuple(fork_service(service, sandbox, workload.deployment) for service in services),
         revision=revision,

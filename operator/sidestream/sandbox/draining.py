@@ -76,14 +76,16 @@ def _wanted(observed: Observed, fork: Object, routes: Collection[KafkaRoute]) ->
         return stopped(again)
     if not _may_start(routes):
         return None
+    # of all its routes: what is told no group of its own joins the baseline's
+    groups = {group_of(route) for route in routes}
     baseline = observed.live(DEPLOYMENTS, baseline_of(fork))
     if baseline is not None and any(status.handback for status in leaving):
-        # of all its routes: what is told no group of its own joins the baseline's
-        other = handed_back(running(again), baseline, {group_of(route) for route in routes})
+        other = handed_back(running(again), baseline, groups)
         if other is not None:
             return other
     is_barred = template_mark(fork) in {route.status.barred for route in routes}
-    return running(again) if any(status.stranded for status in leaving) and not is_barred else None
+    may_run = not is_barred and tells_all(fork["spec"]["template"]["spec"], groups)
+    return running(again) if may_run and any(status.stranded for status in leaving) else None
 
 
 def _may_start(routes: Iterable[KafkaRoute]) -> bool:

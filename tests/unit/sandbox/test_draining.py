@@ -27,6 +27,7 @@ from unit.sandbox.scenes import CONSUMING, FULFILMENT, KAFKA_SANDBOX, fork, goin
 from unit.sandbox.scenes_live import FENCED
 
 GROUP = {"name": "KAFKA_GROUP_ID", "value": "fulfilment.sbx.alice"}
+RETURNS = {"name": "RETURNS_GROUP", "value": "returns.sbx.alice"}
 TOLD = {"name": "SIDESTREAM_SANDBOX", "value": "alice"}
 HALTED = having("status.halted", value=True)
 STRANDED = having("status.stranded", value=True)
@@ -55,7 +56,7 @@ def other(phase: str, *modifiers: Modifier) -> Object:
 
 def running(replicas: int = 1, env: list[Object] | None = None, *modifiers: Modifier) -> Object:
     """The fork as it was written, with an image of its own and `replicas` pods."""
-    container = {"name": "app", "image": "pr:1", "env": [GROUP, TOLD] if env is None else env}
+    container = {"name": "app", "image": "pr:1", "env": [GROUP, RETURNS, TOLD] if env is None else env}
     return fork(
         "fulfilment-alice",
         having("spec.replicas", replicas),
@@ -118,7 +119,7 @@ def test_notes_of_the_last_write_and_of_kubernetes_are_not_written_again(asked: 
 
 
 def test_the_baselines_pods_run_in_the_forks_group_under_the_forks_labels() -> None:
-    live = running(2)
+    live = running(2, [GROUP, TOLD])
     found = written(BASELINE, live, leaving(HANDBACK))
     assert found is not None
     template = found["spec"]["template"]
@@ -139,7 +140,8 @@ def test_the_baselines_pods_are_taken_in_a_form_that_server_side_apply_accepts()
     env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
     container = {"name": "app", "image": "fulfilment:2", "ports": [twice, twice], "env": env}
     pod_spec = {"containers": [container], "imagePullSecrets": [{"name": "s"}, {"name": "s"}]}
-    found = written(deployment("fulfilment", having("spec.template.spec", pod_spec)), running(), leaving(HANDBACK))
+    baseline = deployment("fulfilment", having("spec.template.spec", pod_spec))
+    found = written(baseline, running(1, [GROUP, TOLD]), leaving(HANDBACK))
     assert found is not None
     (app,) = found["spec"]["template"]["spec"]["containers"]
     assert app["ports"] == [twice]
@@ -172,10 +174,9 @@ def test_what_is_written_for_the_baselines_pods_is_the_same_once_it_is_there() -
     ],
 )
 def test_the_baselines_pods_are_told_the_group_of_every_consumer(second: Object) -> None:
-    returns = {"name": "RETURNS_GROUP", "value": "returns.sbx.alice"}
-    found = written(BASELINE, running(1, [GROUP, returns, TOLD]), leaving(HANDBACK), second)
+    found = written(BASELINE, running(), leaving(HANDBACK), second)
     assert found is not None
-    assert returns in found["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert RETURNS in found["spec"]["template"]["spec"]["containers"][0]["env"]
 
 
 def test_the_baselines_pods_are_told_the_group_that_is_recorded() -> None:
@@ -188,14 +189,12 @@ def test_the_baselines_pods_are_told_the_group_that_is_recorded() -> None:
 @pytest.mark.parametrize(
     ("baseline", "live", "routes"),
     [
-        pytest.param(BASELINE, running(0, [TOLD]), [leaving(HANDBACK, STRANDED)], id="the fork was not told its group"),
         pytest.param(
             deployment("fulfilment", having("spec.template.spec.containers", [{"name": "renamed", "image": "i"}])),
             running(0),
             [leaving(HANDBACK, STRANDED)],
             id="the baseline has no container of this name any more",
         ),
-        pytest.param(BASELINE, running(0), [leaving(HANDBACK, STRANDED), other("Active")], id="a second one is not"),
         pytest.param(deployment("x"), running(0), [leaving(HANDBACK, STRANDED)], id="the baseline is gone"),
     ],
 )
@@ -206,6 +205,20 @@ def test_no_pod_of_the_baseline_runs_that_would_join_the_baselines_own_group(
     assert found is not None
     assert found["spec"]["template"] == live["spec"]["template"]
     assert found["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("asked", [HANDBACK, STRANDED])
+@pytest.mark.parametrize(
+    ("env", "routes"),
+    [
+        pytest.param([TOLD], [], id="it is told no group"),
+        pytest.param([GROUP, TOLD], [other("Active")], id="it is not told that of a second consumer"),
+    ],
+)
+def test_a_fork_that_is_not_told_every_group_does_not_run(
+    env: list[Object], routes: list[Object], asked: Modifier
+) -> None:
+    assert written(BASELINE, running(0, env), leaving(asked), *routes) is None
 
 
 def test_pods_that_joined_the_baselines_group_do_not_run_again() -> None:
@@ -233,7 +246,6 @@ LOST: list[Any] = [
     pytest.param([leaving()], [], id="nobody knows yet whether records are left"),
     pytest.param([leaving(STRANDED, phase="Drained")], [], id="through"),
     pytest.param([leaving(STRANDED), other("Draining", deleting())], [], id="a group that it could not be told"),
-    pytest.param([leaving(STRANDED), other("Retiring", deleting())], [], id="a group that is gone"),
 ]
 
 
@@ -256,3 +268,32 @@ def test_a_lost_fork_stays_out_of_selectors_when_it_is_made_again() -> None:
     result = planned(BASELINE, front, kafka_cluster(), consumer, leaving(STRANDED), going(FULFILMENT))
     (effect,) = result.writes
     assert effect.obj["spec"]["template"]["metadata"]["labels"]["app"] != "fulfilment"
+
+
+def test_a_lost_fork_is_not_made_again_while_another_of_its_groups_is_going() -> None:
+    returns = kafka_consumer(
+        "fulfilment-returns", FENCED, having("spec.groupEnv", {"name": "RETURNS_GROUP", "container": "app"})
+    )
+    consumers = [kafka_cluster(), kafka_consumer("fulfilment-orders", FENCED), returns]
+    for phase, is_made in (("Draining", True), ("Drained", True), ("Deleting", False), ("Retiring", False)):
+        result = planned(BASELINE, *consumers, leaving(STRANDED), other(phase, deleting()), going(FULFILMENT))
+        assert bool(result.writes) is is_made, phase
+
+
+ASLEEP = sandbox("alice", FULFILMENT, having("spec.suspended", value=True), finalized(FINALIZER))
+
+
+@pytest.mark.parametrize(
+    ("item", "consumers", "expected"),
+    [
+        pytest.param(KAFKA_SANDBOX, [kafka_consumer("fulfilment-orders", FENCED)], (1, True), id="it is kept"),
+        pytest.param(ASLEEP, [kafka_consumer("fulfilment-orders", FENCED)], (0, True), id="it is suspended"),
+        pytest.param(KAFKA_SANDBOX, [], (0, False), id="its consumer is gone: nobody knows how to tell the group"),
+    ],
+)
+def test_a_lost_fork_of_a_sandbox_that_stays_runs_in_its_group_only(
+    item: Object, consumers: list[Object], expected: tuple[int, bool]
+) -> None:
+    result = planned(BASELINE, kafka_cluster(), *consumers, leaving(STRANDED), item)
+    (made,) = (effect.obj["spec"] for effect in result.writes)
+    assert (made["replicas"], GROUP in made["template"]["spec"]["containers"][0]["env"]) == expected

@@ -54,7 +54,8 @@ def test_two_consumers_that_name_one_variable_give_it_one_suffix() -> None:
 
 def test_a_group_that_is_named_as_an_id_too_stays_the_group() -> None:
     group = GroupVariable("fulfilment-orders", "app", "INSTANCE_ID", "g.alice")
-    for variables in ([INSTANCE, group], [group, INSTANCE]):
+    orders: list[list[Variable]] = [[INSTANCE, group], [group, INSTANCE]]
+    for variables in orders:
         assert values({"name": "INSTANCE_ID", "value": "a"}, variables=variables)["INSTANCE_ID"] == "g.alice"
 
 
