@@ -5,7 +5,7 @@ SHELL := /usr/bin/env bash
 NAME ?=
 KEEP ?=
 
-.PHONY: help setup demo test test-unit check format generate lab-up lab-down bench
+.PHONY: help setup demo test test-unit schedules check format generate lab-up lab-down bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: setup ## Prove it: unit tests, then flows and end to end on a real cluster
 
 test-unit: setup ## Only the tests that need no cluster (2 min)
 	@hack/test unit
+
+schedules: setup ## 20,000 random schedules of the hand-off, for a nightly run (25 min; in `make test` it is 200)
+	@SIDESTREAM_SCHEDULES=20000 .venv/bin/python -m pytest --quiet tests/unit/kafka/test_model.py
 
 check: setup ## Format, lint, types, layers, generated files fresh (30 s)
 	@hack/check

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,15 +10,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench import brokers, mapping, ready, sdk
+from bench.handoff import measure as handoff
 from bench.report import Report, publish
+from sidestream.api.kafka import Coordination
 from sidestream_demo.environment import Environment
 from sidestream_demo.errors import DemoError
 
-BENCHMARKS: dict[str, Callable[[Environment, Console], Report]] = {
+Benchmark = Callable[[Environment, Console], Report]
+
+BENCHMARKS: dict[str, Benchmark] = {
     "ready": ready.measure,
     "sdk": sdk.measure,
     "mapping": mapping.measure,
     "brokers": brokers.measure,
+    "handoff": handoff.measure,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -28,13 +34,21 @@ def bench(
     names: Annotated[
         list[str] | None, typer.Argument(help=f"Which: {', '.join(BENCHMARKS)}; all when left out.")
     ] = None,
+    *,
+    records: Annotated[int, typer.Option(help="handoff: how many records.")] = handoff.Options.records,
+    coordination: Annotated[
+        Coordination, typer.Option(help="handoff: how consumers agree.")
+    ] = handoff.Options.coordination,
+    seed: Annotated[int | None, typer.Option(help="handoff: what decides who is killed when.")] = None,
 ) -> None:
     """Measure on the cluster of KUBECONFIG and KAFKA_BOOTSTRAP."""
     if unknown := sorted(set(names or ()) - set(BENCHMARKS)):
         raise typer.BadParameter(f"there is no benchmark {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
     console = Console()
     environment = Environment.from_variables()
-    reports = [publish(BENCHMARKS[name](environment, console), console) for name in names or BENCHMARKS]
+    options = handoff.Options(records, coordination, seed)
+    runs: dict[str, Benchmark] = {**BENCHMARKS, "handoff": partial(handoff.measure, options=options)}
+    reports = [publish(runs[name](environment, console), console) for name in names or BENCHMARKS]
     if not all(report.holds for report in reports):
         raise typer.Exit(1)
 

@@ -15,19 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from bench.process import cpu_seconds, resident_bytes
 from bench.replica import Pollers, Replica, pollers, replica
 from bench.report import Figure, Report, conditions, versions
+from bench.stage import definitions, namespace, refuse_release
 from sidestream.kube.client import connect
-from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, NAMESPACES, Object
-from sidestream_demo.cluster import Cluster, is_condition
-from sidestream_demo.environment import Environment, program
-from sidestream_demo.errors import DemoError
+from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, Object
+from sidestream_demo.cluster import Cluster
+from sidestream_demo.environment import Environment
 from sidestream_demo.process import run
-from sidestream_demo.release import CRDS, REPOSITORY, Release, adoptable
 
 CONSUMERS = 500
 ROUNDS = 40
@@ -58,16 +56,12 @@ class Taken:
 def measure(environment: Environment, console: Console) -> Report:
     """Measure, and leave the cluster as it was."""
     with environment.cluster() as cluster:
-        if Release(cluster, program("helm"), ":").is_installed():
-            raise DemoError(
-                "Sidestream is installed in this cluster: its operator would work on the benchmark's objects. "
-                "Uninstall it with `helm uninstall sidestream --namespace sidestream-system`."
-            )
+        refuse_release(cluster)
         around = conditions(cluster, environment)
         console.print(f"Measuring the memory of {' x '.join(map(str, FLEET))} objects (about 10 s) ...")
         fleet = json.loads(run([sys.executable, "-m", "bench.fleet", *map(str, FLEET)]))
         console.print(f"Starting one replica and {CONSUMERS} consumers ...")
-        with _definitions(cluster), _objects(cluster), replica(environment.kubeconfig) as service:
+        with definitions(cluster), _objects(cluster), replica(environment.kubeconfig) as service:
             url = f"{service.url}/v1/consumers/{NAMESPACE}/{DEPLOYMENT}"
             with pollers(url, CONSUMERS) as consumers:
                 taken = asyncio.run(_take_rounds(environment.kubeconfig, service, consumers))
@@ -121,36 +115,12 @@ def _fleet_figures(fleet: dict[str, float]) -> dict[str, Figure]:
 
 
 @contextmanager
-def _definitions(cluster: Cluster) -> Iterator[None]:
-    """Our kinds; those that were not there go again."""
-    added = []
-    for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
-        definition: Object = yaml.safe_load(path.read_text())
-        if cluster.get(CRDS, "", definition["metadata"]["name"]) is None:
-            added.append(definition["metadata"]["name"])
-            cluster.apply(CRDS, adoptable(definition))
-    try:
-        for name in added:
-            cluster.wait(CRDS, "", name, is_condition("Established"), timeout=SECONDS, what="established")
-        yield
-    finally:
-        for name in added:
-            cluster.delete(CRDS, "", name)
-        for name in added:
-            cluster.wait_gone(CRDS, "", name, timeout=SECONDS)
-
-
-@contextmanager
 def _objects(cluster: Cluster) -> Iterator[None]:
     """A consumer with one fork, in a namespace of their own."""
-    cluster.apply(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    try:
+    with namespace(cluster, NAMESPACE):
         cluster.apply(KAFKA_CONSUMERS, _consumer())
         cluster.apply(KAFKA_ROUTES, _route())
         yield
-    finally:
-        cluster.delete(NAMESPACES, "", NAMESPACE)
-        cluster.wait_gone(NAMESPACES, "", NAMESPACE, timeout=SECONDS)
 
 
 def _consumer() -> Object:

@@ -7,8 +7,8 @@ import selectors
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +41,21 @@ class Replica:
 @contextmanager
 def replica(kubeconfig: Path) -> Iterator[Replica]:
     """Start one on a free port and wait until it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "SIDESTREAM_LOG_LEVEL": "warning"}
-    with _running("sidestream", "mapping", "--http-port", str(port), environment=environment) as process:
+    with running("sidestream", "mapping", "--http-port", str(port), environment=environment) as process:
         wait_until(lambda: _is_ready(url) or process.poll() is not None, START_SECONDS, "the mapping service")
         if process.poll() is not None:
             raise DemoError(f"The mapping service ended with {process.returncode}.")
         yield Replica(url, process.pid)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 class Pollers:
@@ -76,14 +82,20 @@ class Pollers:
 @contextmanager
 def pollers(url: str, count: int) -> Iterator[Pollers]:
     """Start so many consumers of the mapping at `url`."""
-    with _running("bench.pollers", url, str(count), environment=dict(os.environ)) as process:
+    with running("bench.pollers", url, str(count), environment=dict(os.environ)) as process:
         yield Pollers(process)
 
 
 @contextmanager
-def _running(module: str, *arguments: str, environment: dict[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
+def running(
+    module: str, *arguments: str, environment: Mapping[str, str], log: Path | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """A program of ours until the end of the context; what it tells people goes to the file `log`, if there is one."""
     command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+    with (
+        log.open("ab") if log is not None else nullcontext() as errors,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
         try:
             yield process
         finally:

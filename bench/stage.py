@@ -1,17 +1,24 @@
-"""What benchmarks of whole Sandboxes share: the shop in a cluster with Sidestream installed, and one Sandbox's life."""
+"""What benchmarks share: the shop in a cluster with Sidestream installed, one Sandbox's life, our kinds alone.
+
+The last is for benchmarks that run Sidestream's programs as processes on this machine.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import yaml
 from rich.console import Console
 
-from sidestream.kube.port import KAFKA_CLUSTERS, SANDBOXES, Object
+from sidestream.kube.port import KAFKA_CLUSTERS, NAMESPACES, SANDBOXES, Object
 from sidestream_demo.cluster import Cluster, is_condition
 from sidestream_demo.environment import Environment, program
+from sidestream_demo.errors import DemoError
 from sidestream_demo.kafka import Kafka
-from sidestream_demo.release import Release
+from sidestream_demo.release import CRDS, REPOSITORY, Release, adoptable
 from sidestream_demo.shop import KAFKA_CLUSTER, NAMESPACE, Shop
+
+SECONDS = 60.0
 
 
 @contextmanager
@@ -54,3 +61,43 @@ def live(cluster: Cluster, name: str, deployment: str, *, seconds: float) -> tup
     cluster.delete(SANDBOXES, NAMESPACE, name)
     cluster.wait_gone(SANDBOXES, NAMESPACE, name, timeout=seconds)
     return ready - begin, time.monotonic() - ready
+
+
+def refuse_release(cluster: Cluster) -> None:
+    """Raise DemoError where Sidestream is installed."""
+    if Release(cluster, program("helm"), ":").is_installed():
+        raise DemoError(
+            "Sidestream is installed in this cluster: its operator would work on the benchmark's objects. "
+            "Uninstall it with `helm uninstall sidestream --namespace sidestream-system`."
+        )
+
+
+@contextmanager
+def definitions(cluster: Cluster) -> Iterator[None]:
+    """Our kinds; those that were not there go again."""
+    added = []
+    for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
+        definition: Object = yaml.safe_load(path.read_text())
+        if cluster.get(CRDS, "", definition["metadata"]["name"]) is None:
+            added.append(definition["metadata"]["name"])
+            cluster.apply(CRDS, adoptable(definition))
+    try:
+        for name in added:
+            cluster.wait(CRDS, "", name, is_condition("Established"), timeout=SECONDS, what="established")
+        yield
+    finally:
+        for name in added:
+            cluster.delete(CRDS, "", name)
+        for name in added:
+            cluster.wait_gone(CRDS, "", name, timeout=SECONDS)
+
+
+@contextmanager
+def namespace(cluster: Cluster, name: str) -> Iterator[None]:
+    """A namespace that goes again with all that is in it."""
+    cluster.apply(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    try:
+        yield
+    finally:
+        cluster.delete(NAMESPACES, "", name)
+        cluster.wait_gone(NAMESPACES, "", name, timeout=SECONDS)

@@ -39,6 +39,9 @@ LIST_KEYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("KafkaRoute", "status.topics"): ("name",),
     ("KafkaRoute", "status.start"): ("topic", "partition"),
     ("KafkaRoute", "status.until"): ("topic", "partition"),
+    ("KafkaRoute", "status.claims"): ("id",),
+    ("KafkaRoute", "status.claims.fences"): ("topic", "partition"),
+    ("KafkaRoute", "status.discarded"): ("topic", "partition"),
     ("KafkaRoute", "status.conditions"): ("type",),
 }
 ATOMIC_OBJECTS = {("Deployment", "spec.selector"), ("Service", "spec.selector")}
@@ -70,14 +73,14 @@ class Schema:
         return (self._kind, ".".join(names)) in ATOMIC_OBJECTS
 
     def leaves(self, value: Any, path: Path = (), names: Names = ()) -> dict[Path, Any]:
-        """Every leaf of `value` by its path; list items appear themselves under `.`."""
+        """Every leaf of `value` by its path; list items appear themselves under `.`, and an empty list is nobody's."""
         if isinstance(value, dict) and value and not self.is_atomic(names):
             found: dict[Path, Any] = {}
             for name, child in value.items():
                 found |= self.leaves(child, (*path, f"f:{name}"), (*names, name))
             return found
         keys = self.list_keys(names)
-        if isinstance(value, list) and value and keys is not None:
+        if isinstance(value, list) and keys is not None:
             found = {}
             for item in value:
                 here = (*path, item_element(item, keys))

@@ -132,7 +132,7 @@ BAD: list[tuple[str, str, tuple[Modifier, ...], str]] = [
     ("a topic twice", "KafkaConsumer", (having("spec.topics", ["a", "a"]),), "spec.topics[1]"),
     ("no cluster", "KafkaConsumer", (without("spec.cluster"),), "spec.cluster"),
     ("no variable for the group", "KafkaConsumer", (without("spec.groupEnv"),), "spec.groupEnv"),
-    ("a coordination of later", "KafkaConsumer", (having("spec.coordination", "Fenced"),), "spec.coordination"),
+    ("a coordination of later", "KafkaConsumer", (having("spec.coordination", "Telepathic"),), "spec.coordination"),
     ("no wait between polls", "KafkaConsumer", (having("spec.pollInterval", "0s"),), "spec.pollInterval"),
     ("a wait that is no duration", "KafkaConsumer", (having("spec.pollInterval", "soon"),), "spec.pollInterval"),
 ]
@@ -206,6 +206,7 @@ async def test_what_may_change_does(kubeconfig: str, namespace: str) -> None:
     assert found["spec"] == {
         "routingKey": "alice",
         "workloads": [{"deployment": "orders", "replicas": 3, "baselineUpdates": "Follow"}],
+        "drain": {"policy": "Wait", "timeout": "15m"},
     }
 
 

@@ -25,6 +25,9 @@ VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", 
 READY = {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1}
 ACCEPTED = {**READY, "type": "Accepted", "reason": "Accepted"}
 
+DEFAULTS = {"drain": {"policy": "Wait", "timeout": "15m"}}
+"""What the API server fills in, so that both are told it."""
+
 Step = Callable[[KubeApi, str], Awaitable[Object | None]]
 
 
@@ -49,7 +52,11 @@ def creating(**spec: Any) -> Step:
     async def step(api: KubeApi, namespace: str) -> Object | None:
         obj = sandbox("alice", having("apiVersion", SANDBOXES.api_version))
         obj["metadata"] = {"name": "alice", "namespace": namespace}
-        obj["spec"] = {"workloads": [{"deployment": "orders", "replicas": 1, "baselineUpdates": "Follow"}], **spec}
+        obj["spec"] = {
+            "workloads": [{"deployment": "orders", "replicas": 1, "baselineUpdates": "Follow"}],
+            **DEFAULTS,
+            **spec,
+        }
         return await api.create(SANDBOXES, obj)
 
     return step
@@ -60,7 +67,12 @@ def applying(manager: str, *, labels: dict[str, str] | None = None, **spec: Any)
         metadata: Object = {"name": "alice", "namespace": namespace}
         if labels:
             metadata["labels"] = labels
-        obj = {"apiVersion": SANDBOXES.api_version, "kind": "Sandbox", "metadata": metadata, "spec": spec}
+        obj = {
+            "apiVersion": SANDBOXES.api_version,
+            "kind": "Sandbox",
+            "metadata": metadata,
+            "spec": {**DEFAULTS, **spec},
+        }
         return await api.apply(SANDBOXES, obj, manager=manager)
 
     return step
@@ -143,6 +155,11 @@ STORIES: list[tuple[str, list[Step]]] = [
         saying(MANAGER_SANDBOX, routingKey="alice", expiresAt="2026-12-01T00:00:00Z", conditions=[ACCEPTED, READY]),
         saying(MANAGER_SANDBOX, routingKey="alice", conditions=[READY]),
         saying(MANAGER_SANDBOX),
+    ]),
+    ("an empty list is filled and emptied", [
+        creating(),
+        saying(MANAGER_SANDBOX, routingKey="alice", conditions=[]),
+        saying(MANAGER_SANDBOX, routingKey="alice", conditions=[READY]),
     ]),
     ("each route has its own manager", [
         creating(),

@@ -81,6 +81,13 @@ class GroupEnv(Model):
     container: str = Field(default="", description="May be left out when the Deployment has one container.")
 
 
+class UniqueEnv(Model):
+    """An environment variable whose value a fork must not share with its baseline."""
+
+    name: Annotated[str, Field(min_length=1)]
+    container: str = Field(default="", description="May be left out when the Deployment has one container.")
+
+
 class KafkaConsumerSpec(Model):
     """Which baseline workload consumes what."""
 
@@ -91,6 +98,11 @@ class KafkaConsumerSpec(Model):
         tuple[str, ...], Field(min_length=1, max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
     ]
     group_env: GroupEnv
+    unique_env: Annotated[tuple[UniqueEnv, ...], Field(max_length=32, json_schema_extra=list_map("name"))] = Field(
+        default=(),
+        description="Variables with an id that a broker knows a client by: group.instance.id, transactional.id or a "
+        "prefix of them. In a fork .sbx.<sandbox> is added to their values, so that neither fences the other out.",
+    )
     coordination: Coordination = Field(
         default="Fenced",
         description="Fenced: consumers use Sidestream's SDK and decide by offsets that they acknowledged, so that no "

@@ -139,6 +139,12 @@ class KafkaStatus(Model):
     consumer: str
     group: str
     phase: str
+    partitions: int = Field(default=0, description="Of the consumer's topics.")
+    pending: int = Field(
+        default=0,
+        description="Under Fenced, partitions of which the baseline or the fork has yet to acknowledge from where on "
+        "records are whose.",
+    )
 
 
 class SandboxStatus(Model):

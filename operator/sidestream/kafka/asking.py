@@ -11,6 +11,7 @@ from typing import Final
 
 from sidestream.api.conditions import Condition, Reason
 from sidestream.api.kafka import KafkaRoute
+from sidestream.api.labels import FORCE_CLEANUP, FORCE_CLEANUP_DISCARD
 from sidestream.kafka import fencing
 from sidestream.kafka.fencing import Ends, Side
 from sidestream.kafka.port import Group, GroupState, Positions, TopicPartition
@@ -105,4 +106,6 @@ def _silent(route: KafkaRoute, side: Side, dues: Mapping[TopicPartition, tuple[D
             f"Consumer {member.client_id} at {member.host} in consumer group {side.group.name} has not acknowledged "
             f"{where}: it may be busy for long between two polls, or use no Sidestream SDK, or an old one"
         )
+    if route.is_deleting:
+        message += f"; annotate the Sandbox {FORCE_CLEANUP}={FORCE_CLEANUP_DISCARD} to let it go without an answer"
     return ready("False", Reason.WAITING_FOR_CONSUMERS, message)

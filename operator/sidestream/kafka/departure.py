@@ -3,7 +3,7 @@
     Drained -> Deleting -> gone
 
 In Drained the Sandbox stops the pods. A group is deleted only if we recorded it, it is no KafkaConsumer's own, the fork
-has no pod that would make it again, and it is Empty (which the broker checks once more).
+has no pod that would make it again and needs none, and it is Empty (which the broker checks once more).
 """
 
 from __future__ import annotations
@@ -86,6 +86,12 @@ def await_empty(route: KafkaRoute, observed: Observed, now: datetime) -> Step | 
     name, fork = group_name(route), route.spec.fork
     look = pace(in_phase_for(route, now))
     status = seen(route.status, observed.group)
+    if observed.unfinished:
+        # its pods would make the group anew, and read what they have read before
+        message = (
+            f"Consumer group {name} is deleted when {fork} is through with KafkaRoute {observed.unfinished[0]} too"
+        )
+        return Step(status, ready("False", Reason.DELETING, message), look_after=look)
     if observed.pods:
         message = f"Consumer group {name} is deleted when the pods of {fork} are gone"
         return Step(status, ready("False", Reason.DELETING, message), look_after=look)

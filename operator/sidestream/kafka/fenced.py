@@ -18,6 +18,7 @@ from typing import Final
 from sidestream.api.conditions import Condition, Reason
 from sidestream.api.kafka import FenceState, GroupStatus, KafkaRoute, KafkaRouteStatus, Phase
 from sidestream.kafka import fencing, groups, placement, takeback
+from sidestream.kafka.abandoned import abandon, is_abandoned
 from sidestream.kafka.asking import answered, ask, other_claims
 from sidestream.kafka.membership import await_fork
 from sidestream.kafka.port import Position, TopicPartition
@@ -43,6 +44,8 @@ _BEGINNING: Final = (Phase.PENDING, Phase.PREPARING, Phase.CREATING)
 
 def plan(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     """The next step."""
+    if route.is_deleting and route.status.phase is not Phase.PENDING and is_abandoned(route, observed):
+        return abandon(route, observed, now)
     if route.is_deleting and route.status.phase not in _BEGINNING:
         return takeback.plan(route, observed, now)
     match route.status.phase:

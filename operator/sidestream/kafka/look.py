@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from sidestream.api.kafka import KafkaConsumer, KafkaRoute
+from sidestream.api.kafka import KafkaConsumer, KafkaRoute, Phase
 from sidestream.api.labels import BASELINE, SANDBOX, TEMPLATE
 from sidestream.kafka import groups
 from sidestream.kafka.port import Group, KafkaAdmin, Topic, TopicPartition
 from sidestream.kafka.steps import Observed
-from sidestream.kube.port import KAFKA_CONSUMERS, PODS, KubeApi, Object
+from sidestream.kube.port import KAFKA_CONSUMERS, KAFKA_ROUTES, PODS, KubeApi, Object
 
 _OVER: Final = ("Succeeded", "Failed")
+_THROUGH: Final = frozenset({Phase.DRAINED, Phase.DELETING, Phase.RETIRING})
 
 
 async def with_pods(api: KubeApi, admin: KafkaAdmin, route: KafkaRoute, seen: Observed) -> Observed:
@@ -31,6 +32,20 @@ async def fork_pods(api: KubeApi, route: KafkaRoute) -> Mapping[str, Object]:
     labels = f"{SANDBOX}={route.spec.sandbox},{BASELINE}={route.spec.deployment}"
     pods = await api.list(PODS, route.metadata.namespace, labels=labels)
     return {pod["metadata"]["name"]: pod for pod in pods if pod.get("status", {}).get("phase") not in _OVER}
+
+
+async def unfinished(api: KubeApi, route: KafkaRoute) -> tuple[str, ...]:
+    """The fork's other KafkaRoutes on their way back for which its pods may still have to run, by name."""
+    found = [KafkaRoute.from_json(raw) for raw in await api.list(KAFKA_ROUTES, route.metadata.namespace)]
+    names = (
+        item.metadata.name
+        for item in found
+        if item.metadata.uid != route.metadata.uid
+        and item.spec.fork == route.spec.fork
+        and item.is_deleting
+        and item.status.phase not in _THROUGH
+    )
+    return tuple(sorted(names))
 
 
 def _in_group(pods: Mapping[str, Object], group: Group) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from sidestream.api.kafka import KafkaRoute, Phase
 from sidestream.kafka import fencing, takeback
-from sidestream.kafka.look import baseline_groups, fork_pods, partitions_of, with_pods
+from sidestream.kafka.look import baseline_groups, fork_pods, partitions_of, unfinished, with_pods
 from sidestream.kafka.port import KafkaAdmin, Scanned, TopicPartition
 from sidestream.kafka.steps import Observed
 from sidestream.kube.port import DEPLOYMENTS, KAFKA_ROUTES, KubeApi, Object
@@ -55,9 +55,10 @@ async def observe(api: KubeApi, admin: KafkaAdmin, route: KafkaRoute, base: Obse
             seen = replace(seen, taken=await baseline_groups(api), others=await _others(api, route))
             return await _with_deployment(api, route, seen)
         case Phase.DRAINED | Phase.DELETING:
+            others = await unfinished(api, route)
             pods = await fork_pods(api, route)
-            return replace(seen, pods=tuple(sorted(pods)), taken=await baseline_groups(api))
-        case Phase.RETIRING:
+            return replace(seen, pods=tuple(sorted(pods)), unfinished=others, taken=await baseline_groups(api))
+        case _ if route.is_deleting:
             seen = await _with_deployment(api, route, seen)
         case Phase.ACTIVE if not seen.group.members:
             seen = await with_pods(api, admin, route, seen)

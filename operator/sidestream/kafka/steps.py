@@ -32,7 +32,8 @@ class Observed:
 
     `own` and `baseline` are committed offsets of the fork's and of the baseline's group. `taken` names the
     KafkaConsumer of each baseline group, `pods` the fork's pods that are not over, `strays` those of them that joined
-    the baseline's group, each with the mark of its template.
+    the baseline's group, each with the mark of its template, `unfinished` the KafkaRoutes that the fork still works for
+    although all of them go.
 
     Under `Fenced` also: `version` and `epoch` of the mapping that members may have of this route, `baseline_group`,
     `others` (KafkaRoutes on the same baseline group), whether the `deployment` of the baseline is there and `speaks`
@@ -50,6 +51,7 @@ class Observed:
     taken: Mapping[str, str] = field(default_factory=dict)
     pods: tuple[str, ...] = ()
     strays: Mapping[str, str] = field(default_factory=dict)
+    unfinished: tuple[str, ...] = ()
     version: int = 0
     epoch: str = ""
     baseline_group: Group | None = None

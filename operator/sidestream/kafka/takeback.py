@@ -113,7 +113,7 @@ def _drain(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     if not left:
         told = f"Fork {route.spec.fork} worked off its records of {tenants(route)}"
         return departure.drained(route, now, News("Normal", NewsReason.DRAINED, told))
-    if _is_overdue(route, now) and not route.status.overdue:
+    if _is_overdue(route, now) and not _is_acted_upon(route):
         return _overdue(route, left, now)
     skipped = _skipped(observed, left)
     status = seen(route.status, observed.group)
@@ -194,6 +194,17 @@ def _vanished(route: KafkaRoute, observed: Observed) -> set[str]:
 
 def _is_overdue(route: KafkaRoute, now: datetime) -> bool:
     return in_phase_for(route, now) >= parse_duration(route.spec.drain.timeout).total_seconds()
+
+
+def _is_acted_upon(route: KafkaRoute) -> bool:
+    """Whether the policy, which may change while the fork drains, has had its say."""
+    match route.spec.drain.policy:
+        case "Wait":
+            return route.status.overdue
+        case "Handback":
+            return route.status.handback
+        case "Discard":
+            return False
 
 
 def _ending(route: KafkaRoute, phase: Phase) -> Condition:

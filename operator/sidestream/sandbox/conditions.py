@@ -7,6 +7,7 @@ generation, a route by an entry for the Sandbox's newest generation, a hand-off 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
 from sidestream.api.kafka import KafkaRoute
@@ -14,12 +15,14 @@ from sidestream.api.labels import BASELINE_SERVICE
 from sidestream.api.sandbox import RouteStatus
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import DEPLOYMENTS, SERVICES
-from sidestream.sandbox.desired import Desired
+from sidestream.sandbox.desired import Desired, is_asleep
 from sidestream.sandbox.handoffs import is_over
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import is_going
 from sidestream.sandbox.removal import Removal, Stage
 from sidestream.sandbox.waiting import wait_of
+
+_ASLEEP: Final = "A suspended Sandbox {}"
 
 
 def conditions_of(
@@ -42,7 +45,7 @@ def accepted(problem: InvalidInputError | None) -> Condition:
     return condition(ConditionType.ACCEPTED, "False", Reason(problem.reason), problem.message)
 
 
-def workloads_ready(observed: Observed, desired: Iterable[Desired], removals: Iterable[Removal]) -> Condition:
+def workloads_ready(observed: Observed, desired: Sequence[Desired], removals: Iterable[Removal]) -> Condition:
     """Whether every fork is rolled out and available, and none is left that should not be."""
     for item in desired:
         unready = _unready_fork(observed, item)
@@ -51,7 +54,9 @@ def workloads_ready(observed: Observed, desired: Iterable[Desired], removals: It
     for removal in removals:
         if removal.stage is Stage.PODS:
             return _not(ConditionType.WORKLOADS_READY, Reason.DELETING, removal_text(removal))
-    return condition(ConditionType.WORKLOADS_READY, "True", Reason.READY, "All forks are available")
+    is_stopped = is_asleep(observed) and not any(item.is_held for item in desired)
+    text = _ASLEEP.format("runs no pods") if is_stopped else "All forks are available"
+    return condition(ConditionType.WORKLOADS_READY, "True", Reason.READY, text)
 
 
 def routes_ready(
@@ -62,6 +67,8 @@ def routes_ready(
         if removal.stage is Stage.ROUTES:
             return _not(ConditionType.ROUTES_READY, Reason.DELETING, removal_text(removal))
     services = _forked_services(observed, desired)
+    if observed.sandbox.spec.suspended and not services:
+        return _suspended_routes(observed)
     if not services and problem is not None:
         return _not(ConditionType.ROUTES_READY, Reason.PENDING, "Routes are made once the Sandbox is accepted")
     if not services:
@@ -99,6 +106,7 @@ def kafka_ready(observed: Observed, desired: Iterable[Desired], removals: Iterab
             return _not(ConditionType.KAFKA_READY, Reason.DRAINING, removal_text(removal))
     if not handoffs:
         text = "No KafkaConsumer names a forked Deployment"
+        text = _ASLEEP.format("takes no records") if is_asleep(observed) else text
         return condition(ConditionType.KAFKA_READY, "True", Reason.NOT_APPLICABLE, text)
     return condition(ConditionType.KAFKA_READY, "True", Reason.ACTIVE, "The forks consume their tenant's records")
 
@@ -171,6 +179,14 @@ def _forked_services(observed: Observed, desired: Iterable[Desired]) -> list[str
     objects = [service for item in desired for service in item.services] + observed.ours(SERVICES)
     labels = [service["metadata"].get("labels") or {} for service in objects]
     return sorted({item[BASELINE_SERVICE] for item in labels if BASELINE_SERVICE in item})
+
+
+def _suspended_routes(observed: Observed) -> Condition:
+    routed = tuple(sorted(route.service for route in observed.sandbox.status.routes))
+    if routed:
+        text = removal_text(Removal(stage=Stage.ROUTES, names=routed))
+        return _not(ConditionType.ROUTES_READY, Reason.DELETING, text)
+    return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, _ASLEEP.format("takes no requests"))
 
 
 def _route_verdict(service: str, entry: RouteStatus | None) -> Condition:

@@ -29,6 +29,11 @@ def with_overrides(pod_spec: Object, overrides: Iterable[ContainerOverride]) -> 
 def with_variables(pod_spec: Object, variables: Mapping[str, str], *, container: str = "") -> Object:
     """A new pod spec with these environment variables set in one container, or in all when none is named."""
     entries = [{"name": name, "value": value} for name, value in sorted(variables.items())]
+    return with_env(pod_spec, entries, container=container)
+
+
+def with_env(pod_spec: Object, entries: Sequence[Object], *, container: str = "") -> Object:
+    """A new pod spec with these entries of `env` laid over those of one container, or of all when none is named."""
     return _with_changed(pod_spec, container, lambda item: {**item, "env": merged_env(item.get("env") or (), entries)})
 
 
@@ -55,7 +60,12 @@ def container_name(pod_spec: Object, name: str) -> str:
 
 def all_containers(pod_spec: Object) -> list[str]:
     """The names of the containers, then those of the init containers."""
-    return [str(item["name"]) for field in _LISTS for item in pod_spec.get(field) or ()]
+    return [str(item["name"]) for item in containers_of(pod_spec)]
+
+
+def containers_of(pod_spec: Object) -> list[Object]:
+    """The containers, then the init containers."""
+    return [item for field in _LISTS for item in pod_spec.get(field) or ()]
 
 
 def merged_env(env: Sequence[Object], additions: Iterable[Object], unset: Iterable[str] = ()) -> list[Object]:

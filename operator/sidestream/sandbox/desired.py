@@ -12,18 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sidestream.api.conditions import Reason
-from sidestream.api.labels import SANDBOX
+from sidestream.api.kafka import KafkaRoute
+from sidestream.api.labels import BASELINE_SERVICE, SANDBOX
 from sidestream.api.names import fork_name
 from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
 from sidestream.sandbox.fork import fork_deployment, stopped, template_mark, wanted_replicas
-from sidestream.sandbox.handoffs import Handoff, handoffs_of, is_asleep, is_working
+from sidestream.sandbox.handoffs import Handoff, group_of, handoffs_of, is_over, is_working
 from sidestream.sandbox.labels import Selection, selections_of
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, is_made, is_ours, name_of
 from sidestream.sandbox.pinning import pinned_baseline, snapshot
 from sidestream.sandbox.services import fork_service, services_of
+from sidestream.sandbox.variables import tells_all
 
 _MAX_WORDS: Final = 500
 
@@ -35,8 +37,8 @@ class Desired:
     `fork` is the Deployment at full strength, None when `problem` says why there can be none. `revision` is the
     snapshot of the baseline that it is rendered from, None when it follows its baseline. `is_stopped`: no pod may run
     yet or any more, as far as Kafka goes, or because the Sandbox is suspended (`is_asleep`); `is_barred`: because such
-    pods joined a baseline's consumer group. `is_held`:
-    the fork works off records that it gives back and stays exactly as it is.
+    pods joined a baseline's consumer group. `is_held`: the fork works off records that it gives back and stays exactly
+    as it is.
     """
 
     workload: Workload
@@ -69,6 +71,15 @@ class Desired:
         return self.is_stopped and not self.is_asleep and self.fork is not None and wanted_replicas(self.fork) > 0
 
 
+def is_asleep(observed: Observed) -> bool:
+    """Whether the Sandbox is suspended and no proxy routes to its forks any more: they may give back and stop.
+
+    A Service that is still offered may be routed any moment, whatever the entries say.
+    """
+    is_offered = any(BASELINE_SERVICE in item["metadata"]["labels"] for item in observed.ours(SERVICES))
+    return observed.sandbox.spec.suspended and not is_offered and not observed.sandbox.status.routes
+
+
 def desired_workloads(observed: Observed) -> tuple[Desired, ...]:
     """Every workload of the spec, in its order.
 
@@ -97,18 +108,20 @@ def first_problem(observed: Observed, desired: tuple[Desired, ...]) -> InvalidIn
 def _desired(observed: Observed, workload: Workload, selections: tuple[Selection, ...]) -> Desired:
     sandbox = observed.sandbox
     name = fork_name(workload.deployment, sandbox.metadata.name)
-    routes = observed.our_routes()
-    handoffs = handoffs_of(sandbox, workload.deployment, observed.consumers, observed.clusters, routes)
+    routes, asleep = observed.our_routes(), is_asleep(observed)
+    handoffs = handoffs_of(
+        sandbox, workload.deployment, observed.consumers, observed.clusters, routes, is_asleep=asleep
+    )
     mine = [route for route in routes.values() if route.spec.deployment == workload.deployment]
     lasting = {handoff.name for handoff in handoffs if not handoff.must_go}
     item = Desired(
         workload,
         name,
         handoffs=handoffs,
-        is_stopped=is_asleep(sandbox)
+        is_stopped=asleep
         or not all(handoff.is_ready_for_pods for handoff in handoffs)
-        or not all(map(is_working, mine)),
-        is_asleep=is_asleep(sandbox),
+        or not all(is_working(route) or is_over(route) for route in mine),
+        is_asleep=asleep,
         is_held=observed.our(DEPLOYMENTS, name) is not None
         and any(is_working(route) and route.metadata.name not in lasting for route in mine),
     )
@@ -124,10 +137,12 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
     pod_labels = baseline["spec"]["template"]["metadata"].get("labels") or {}
     services = [] if sandbox.spec.suspended else services_of(observed.all(SERVICES), pod_labels)
     is_barred = template_mark(fork) in {route.status.barred for route in mine}
+    # of a consumer that is gone nobody knows any more how a fork that is made again would be told its group
+    is_told = tells_all(fork["spec"]["template"]["spec"], map(group_of, filter(is_working, mine)))
     return replace(
         item,
         fork=fork,
-        is_stopped=item.is_stopped or is_barred,
+        is_stopped=item.is_stopped or is_barred or not is_told,
         is_barred=is_barred,
         services=tuple(fork_service(service, sandbox, workload.deployment) for service in services),
         revision=revision,
@@ -193,12 +208,20 @@ def _problem_of_names(observed: Observed, item: Desired) -> InvalidInputError | 
 def _name_taken(observed: Observed, resource: Resource, held: Object) -> InvalidInputError:
     who = f"{resource.kind} {name_of(held)}"
     if is_made(held) and held["metadata"]["labels"][SANDBOX] == observed.sandbox.metadata.name:
-        text = f"{who} belongs to an earlier Sandbox of this name and is not gone yet"
+        text = f"{who} belongs to an earlier Sandbox of this name and is not gone yet{_why(resource, held)}"
     elif is_made(held):
         text = f"{who} belongs to Sandbox {held['metadata']['labels'][SANDBOX]}; give this Sandbox another name"
     else:
         text = f"{who} exists and was not made by Sidestream; give this Sandbox another name"
     return InvalidInputError(Reason.NAME_TAKEN, text)
+
+
+def _why(resource: Resource, held: Object) -> str:
+    """What keeps an object of an earlier Sandbox, as far as we know."""
+    if resource is not KAFKA_ROUTES or not is_over(KafkaRoute.from_json(held)):
+        return ""
+    group = held["spec"]["baselineGroup"]
+    return f": it goes when consumer group {group} has passed the records that were that Sandbox's"
 
 
 def _rejection(observed: Observed, item: Desired) -> InvalidInputError | None:

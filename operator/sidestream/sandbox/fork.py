@@ -7,24 +7,19 @@ Fields that this code has never heard of survive. Server-side apply refuses some
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from sidestream.api.conditions import Reason
-from sidestream.api.labels import BASELINE_GENERATION, TEMPLATE
+from sidestream.api.labels import BASELINE_GENERATION, SANDBOX, TEMPLATE
 from sidestream.api.names import fork_name
 from sidestream.api.sandbox import Sandbox, Workload
-from sidestream.errors import InvalidInputError
 from sidestream.kube.apply import canonical_hash
 from sidestream.kube.port import DEPLOYMENTS, Object
-from sidestream.sandbox.containers import all_containers, container_name, with_overrides, with_variables
+from sidestream.sandbox.containers import with_overrides
 from sidestream.sandbox.labels import Selection, escaped_labels
 from sidestream.sandbox.ownership import fork_selector, made, made_labels, made_metadata, name_of
 from sidestream.sandbox.patching import patched
-
-SANDBOX_VARIABLE: Final = "SIDESTREAM_SANDBOX"
-"""Tells the SDK in a fork whose fork it is."""
+from sidestream.sandbox.variables import Variable, resolved, taken_over, tells_all, told
 
 _HASH_LENGTH: Final = 16
 
@@ -45,22 +40,12 @@ _NOT_CLONED_FROM_OBJECT: Final = (
 )
 
 
-@dataclass(frozen=True)
-class GroupVariable:
-    """Where a KafkaConsumer says that a fork reads its consumer group; `container` is empty for the only one."""
-
-    consumer: str
-    container: str
-    name: str
-    group: str
-
-
 def fork_deployment(
     baseline: Object,
     sandbox: Sandbox,
     workload: Workload,
     selections: Sequence[Selection],
-    variables: Iterable[GroupVariable] = (),
+    variables: Iterable[Variable] = (),
 ) -> Object:
     """The fork of `baseline` as the Sandbox wants it, at full strength.
 
@@ -71,13 +56,11 @@ def fork_deployment(
     """
     fork = _clone(baseline, sandbox, workload)
     pod_spec = with_overrides(fork["spec"]["template"]["spec"], workload.containers)
-    variables = [_resolved(variable, pod_spec) for variable in variables]
+    variables = [resolved(variable, pod_spec) for variable in variables]
     fork = _with_template(fork, spec=pod_spec)
     if workload.patch is not None:
         fork = patched(fork, workload.patch)
-    pod_spec = with_variables(fork["spec"]["template"]["spec"], {SANDBOX_VARIABLE: sandbox.metadata.name})
-    for variable in variables:
-        pod_spec = _with_group(pod_spec, variable)
+    pod_spec = told(fork["spec"]["template"]["spec"], sandbox.metadata.name, variables)
     template = fork["spec"]["template"]["metadata"]
     labels = {**(template.get("labels") or {}), **made_labels(sandbox, workload.deployment)}
     labels = escaped_labels(labels, selections, sandbox.metadata.name)
@@ -92,13 +75,33 @@ def wanted_replicas(fork: Object) -> int:
 
 
 def template_mark(fork: Object) -> str:
-    """What tells pods of the fork as it is from those of earlier versions of it."""
-    return str(fork["spec"]["template"]["metadata"]["annotations"][TEMPLATE])
+    """What tells pods of the fork as it is from those of earlier versions of it; empty when somebody took it off."""
+    return str((fork["spec"]["template"]["metadata"].get("annotations") or {}).get(TEMPLATE, ""))
 
 
 def stopped(fork: Object) -> Object:
     """The fork without pods."""
     return {**fork, "spec": {**fork["spec"], "replicas": 0}}
+
+
+def running(fork: Object) -> Object:
+    """The fork with one pod at least."""
+    return {**fork, "spec": {**fork["spec"], "replicas": max(wanted_replicas(fork), 1)}}
+
+
+def handed_back(fork: Object, baseline: Object, groups: Collection[str]) -> Object | None:
+    """The fork with the baseline's own pods in the place of its own, in the consumer groups `groups`.
+
+    They keep the labels by which the fork's pods stay out of everybody's selectors. None when the baseline's containers
+    cannot be told the groups.
+    """
+    template = fork["spec"]["template"]
+    pod_spec = _cloned_pod_spec(baseline["spec"]["template"]["spec"])
+    pod_spec = taken_over(pod_spec, template["spec"], fork["metadata"]["labels"][SANDBOX], groups)
+    if not tells_all(pod_spec, groups):
+        return None
+    annotations = _without(template["metadata"].get("annotations") or {}, (TEMPLATE,))
+    return _marked(_with_template(fork, spec=pod_spec, metadata={**template["metadata"], "annotations": annotations}))
 
 
 def _clone(baseline: Object, sandbox: Sandbox, workload: Workload) -> Object:
@@ -108,14 +111,6 @@ def _clone(baseline: Object, sandbox: Sandbox, workload: Workload) -> Object:
     for field in ("labels", "annotations"):
         if field in metadata:
             metadata[field] = _without(metadata[field], _NOT_CLONED)
-    pod_spec = {**template["spec"]}
-    if pod_spec.get("imagePullSecrets"):
-        pod_spec["imagePullSecrets"] = _unique(pod_spec["imagePullSecrets"], ("name",))
-    if pod_spec.get("hostAliases"):
-        pod_spec["hostAliases"] = _joined_aliases(pod_spec["hostAliases"])
-    for field in ("containers", "initContainers"):
-        if pod_spec.get(field):
-            pod_spec[field] = [_with_unique_ports(item) for item in pod_spec[field]]
     return made(
         DEPLOYMENTS,
         _metadata(baseline, baseline, sandbox, workload),
@@ -123,9 +118,22 @@ def _clone(baseline: Object, sandbox: Sandbox, workload: Workload) -> Object:
             **spec,
             "replicas": workload.replicas,
             "selector": {"matchLabels": fork_selector(sandbox, workload.deployment)},
-            "template": {**template, "metadata": metadata, "spec": pod_spec},
+            "template": {**template, "metadata": metadata, "spec": _cloned_pod_spec(template["spec"])},
         },
     )
+
+
+def _cloned_pod_spec(pod_spec: Object) -> Object:
+    """A pod spec of a baseline as server-side apply takes it."""
+    pod_spec = copy.deepcopy(pod_spec)
+    if pod_spec.get("imagePullSecrets"):
+        pod_spec["imagePullSecrets"] = _unique(pod_spec["imagePullSecrets"], ("name",))
+    if pod_spec.get("hostAliases"):
+        pod_spec["hostAliases"] = _joined_aliases(pod_spec["hostAliases"])
+    for field in ("containers", "initContainers"):
+        if pod_spec.get(field):
+            pod_spec[field] = [_with_unique_ports(item) for item in pod_spec[field]]
+    return pod_spec
 
 
 def _metadata(obj: Object, baseline: Object, sandbox: Sandbox, workload: Workload) -> Object:
@@ -140,25 +148,6 @@ def _metadata(obj: Object, baseline: Object, sandbox: Sandbox, workload: Workloa
         labels=_without(metadata.get("labels") or {}, _NOT_CLONED_FROM_OBJECT),
         annotations={**annotations, BASELINE_GENERATION: str(generation)},
     )
-
-
-def _resolved(variable: GroupVariable, pod_spec: Object) -> GroupVariable:
-    """The variable with its container named."""
-    try:
-        return replace(variable, container=container_name(pod_spec, variable.container))
-    except InvalidInputError as error:
-        message = f"KafkaConsumer {variable.consumer} sets {variable.name} in groupEnv: {error.message}"
-        raise InvalidInputError(error.reason, message) from error
-
-
-def _with_group(pod_spec: Object, variable: GroupVariable) -> Object:
-    if variable.container not in all_containers(pod_spec):
-        raise InvalidInputError(
-            Reason.PATCH_FAILED,
-            f"the patch removes container {variable.container}, in which KafkaConsumer {variable.consumer} sets "
-            f"{variable.name}",
-        )
-    return with_variables(pod_spec, {variable.name: variable.group}, container=variable.container)
 
 
 def _with_template(fork: Object, **fields: Object) -> Object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +12,8 @@ from sidestream.api.names import fork_group, fork_name
 from sidestream.api.sandbox import Sandbox
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import KAFKA_ROUTES, Object
-from sidestream.sandbox.fork import GroupVariable
 from sidestream.sandbox.ownership import made, made_metadata
+from sidestream.sandbox.variables import GroupVariable, UniqueVariable, Variable
 
 _WORKING: Final[Mapping[Coordination, frozenset[Phase]]] = {
     "Fenced": frozenset({Phase.ACTIVE, Phase.FREEZING, Phase.PREPARING_OFF, Phase.DRAINING}),
@@ -44,9 +44,9 @@ def is_over(route: KafkaRoute) -> bool:
     return route.is_deleting and route.status.phase is Phase.RETIRING
 
 
-def is_asleep(sandbox: Sandbox) -> bool:
-    """Whether the Sandbox is suspended and no proxy routes to its forks any more: they may give back and stop."""
-    return sandbox.spec.suspended and not sandbox.status.routes
+def group_of(route: KafkaRoute) -> str:
+    """The fork's consumer group: the recorded one, else the one that it is going to have."""
+    return route.status.group.name if route.status.group is not None else route.spec.fork_group
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,21 @@ class Handoff:
         return self.live is not None and is_working(self.live)
 
     @property
-    def variables(self) -> Iterable[GroupVariable]:
-        """How the fork is told its group; empty as long as no group can be named."""
+    def variables(self) -> Iterator[Variable]:
+        """How the fork is told its group, as soon as one can be named, and which of its ids must be its own."""
+        name, spec = self.consumer.metadata.name, self.consumer.spec
         group = self._group()
-        env = self.consumer.spec.group_env
-        return () if group is None else (GroupVariable(self.consumer.metadata.name, env.container, env.name, group),)
+        if group is not None:
+            yield GroupVariable(name, spec.group_env.container, spec.group_env.name, group)
+        for item in spec.unique_env:
+            yield UniqueVariable(name, item.container, item.name)
 
     def _group(self) -> str | None:
         if self.live is not None and self.live.status.group is not None:
-            return self.live.status.group.name
+            return group_of(self.live)
         if self.route is not None:
             return str(self.route["spec"]["forkGroup"])
-        return None if self.live is None else self.live.spec.fork_group
+        return None if self.live is None else group_of(self.live)
 
 
 def handoffs_of(
@@ -94,16 +97,20 @@ def handoffs_of(
     consumers: Iterable[KafkaConsumer],
     clusters: Mapping[str, KafkaCluster],
     routes: Mapping[str, KafkaRoute],
+    *,
+    is_asleep: bool = False,
 ) -> tuple[Handoff, ...]:
     """The hand-offs of the Sandbox's fork of `deployment`, by consumer; `routes` are its own KafkaRoutes by name.
 
-    A suspended Sandbox has none: those that live go.
+    A Sandbox that is asleep wants none: those that live go.
     """
     mine = sorted(
         (item for item in consumers if item.spec.deployment == deployment), key=lambda item: item.metadata.name
     )
-    found = (_handoff(sandbox, consumer, clusters.get(consumer.spec.cluster), routes) for consumer in mine)
-    return tuple(item for item in found if item.live is not None or not is_asleep(sandbox))
+    if is_asleep:
+        live = ((consumer, fork_name(consumer.metadata.name, sandbox.metadata.name)) for consumer in mine)
+        return tuple(Handoff(consumer, name, routes[name]) for consumer, name in live if name in routes)
+    return tuple(_handoff(sandbox, consumer, clusters.get(consumer.spec.cluster), routes) for consumer in mine)
 
 
 def _handoff(
@@ -111,8 +118,6 @@ def _handoff(
 ) -> Handoff:
     name = fork_name(consumer.metadata.name, sandbox.metadata.name)
     live = routes.get(name)
-    if is_asleep(sandbox):
-        return Handoff(consumer, name, live)
     try:
         spec = _spec(sandbox, consumer, _group_name(sandbox, consumer, cluster, live))
     except InvalidInputError as problem:

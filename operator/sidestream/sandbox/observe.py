@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
-from sidestream.api.kafka import KafkaCluster, KafkaConsumer, KafkaRoute
+from sidestream.api.kafka import KafkaCluster, KafkaConsumer
 from sidestream.api.labels import MANAGED_BY, MANAGED_BY_VALUE, SANDBOX
 from sidestream.api.names import fork_name
 from sidestream.api.sandbox import Sandbox
@@ -25,6 +25,7 @@ from sidestream.kube.port import (
     Resource,
 )
 from sidestream.kube.selectors import selector_text
+from sidestream.sandbox.draining import needs_baseline
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import name_of
 
@@ -38,19 +39,15 @@ async def observe(api: KubeApi, namespace: str, name: str) -> Observed | None:
         return None
     sandbox = Sandbox.from_json(raw)
     if sandbox.is_deleting:
-        return await _observe_made(api, raw, sandbox)
+        made = await _observe_made(api, raw, sandbox)
+        if not needs_baseline(made):
+            return made
     return await _observe_all(api, raw, sandbox)
 
 
 async def _observe_made(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
     lists = await asyncio.gather(*(_made(api, resource, sandbox) for resource in (*_MADE, PODS)))
     objects = {resource: _by_name(items) for resource, items in zip(_MADE, lists, strict=False)}
-    for route in map(KafkaRoute.from_json, objects[KAFKA_ROUTES].values()):
-        if not route.status.handback:
-            continue
-        baseline = await api.get(DEPLOYMENTS, route.metadata.namespace, route.spec.deployment)
-        if baseline is not None:
-            objects[DEPLOYMENTS][name_of(baseline)] = baseline
     return Observed(raw, sandbox, objects, pods=tuple(lists[-1]))
 
 

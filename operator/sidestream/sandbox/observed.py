@@ -22,7 +22,7 @@ class Observed:
     KafkaRoutes the Sandbox's own and those that hold a name it needs. `pods` are those of its forks, `others` the
     other Sandboxes of the namespace, `consumers` those of its workloads, `clusters` theirs. `rejections` are objects
     that the API server refused in this very reconcile, with its words. While the Sandbox is being deleted only what
-    was made for it is read.
+    was made for it is read, unless a fork that works off records has to be made from its baseline again.
     """
 
     raw: Object

@@ -17,7 +17,7 @@ from sidestream.api.sandbox import SandboxStatus
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
 from sidestream.sandbox.conditions import conditions_of
 from sidestream.sandbox.desired import Desired, desired_workloads, first_problem
-from sidestream.sandbox.draining import draining_forks
+from sidestream.sandbox.draining import Target, draining_forks
 from sidestream.sandbox.lifetime import expiry_of, last_change_of
 from sidestream.sandbox.news import (
     EventReason,
@@ -29,7 +29,13 @@ from sidestream.sandbox.news import (
 )
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, is_going, name_of
-from sidestream.sandbox.removal import Removal, Target, removal_of_all, removal_of_services, removal_of_workload
+from sidestream.sandbox.removal import (
+    Removal,
+    removal_of_all,
+    removal_of_services,
+    removal_of_workload,
+    told_routes,
+)
 from sidestream.sandbox.status import farewell_conditions, status_of, workload_statuses, workloads_left
 
 
@@ -91,6 +97,7 @@ def _upkeep(observed: Observed, now: datetime, expiry: datetime | None, config: 
             observed, lambda fork: any(item.is_held and item.name == name_of(fork) for item in desired)
         )
         deletes += _superseded(observed, desired)
+    writes += told_routes(observed)
     conditions = conditions_of(observed, desired, problem, removals)
     status = status_of(observed, workload_statuses(observed, desired), conditions, now)
     return Plan(

@@ -13,15 +13,12 @@ from enum import Enum, auto
 from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE_SERVICE, FORCE_CLEANUP
 from sidestream.api.names import fork_name
-from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
-from sidestream.sandbox.draining import draining_forks
+from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object
+from sidestream.sandbox.draining import Target, draining_forks, remade_forks
 from sidestream.sandbox.handoffs import is_given_back, is_over
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, is_going, made, made_metadata, name_of
 from sidestream.sandbox.services import withdrawn
-
-Target = tuple[Resource, Object]
-"""A kind and an object of it, as live."""
 
 
 class Stage(Enum):
@@ -53,13 +50,13 @@ class Removal:
 def removal_of_all(observed: Observed) -> Removal:
     """The next step in the removal of everything that was made for the Sandbox.
 
-    An answer to `force-cleanup` is handed on to the KafkaRoutes, whose reconciler lets go of them then.
+    What the user says meanwhile of how it ends is handed on to the KafkaRoutes.
     """
     routed = tuple(sorted(route.service for route in observed.sandbox.status.routes))
     if routed:
         return Removal(stage=Stage.ROUTES, names=routed)
     step = _step(observed, lambda _: True)
-    return replace(step, writes=(*step.writes, *_forced(observed)))
+    return replace(step, writes=(*step.writes, *told_routes(observed)))
 
 
 def removal_of_workload(observed: Observed, baseline: str) -> Removal:
@@ -105,7 +102,9 @@ def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:
     working = tuple(name_of(item) for item in routes if not is_given_back(KafkaRoute.from_json(item)))
     if working:
         deletes = _not_going((KAFKA_ROUTES, item) for item in routes)
-        return Removal(draining_forks(observed, is_meant), deletes, stage=Stage.DRAIN, names=working)
+        forks = draining_forks(observed, is_meant)
+        forks += tuple(item for item in remade_forks(observed) if is_meant(item[1]))
+        return Removal(forks, deletes, stage=Stage.DRAIN, names=working)
     parts = [
         (resource, item)
         for resource in (DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS)
@@ -127,19 +126,23 @@ def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:
     return Removal()
 
 
-def _forced(observed: Observed) -> tuple[Target, ...]:
-    """The KafkaRoutes with the Sandbox's `force-cleanup` on them; the uid keeps a write from making one anew."""
-    answer = observed.sandbox.metadata.annotations.get(FORCE_CLEANUP)
-    if answer is None:
-        return ()
-    forced = []
+def told_routes(observed: Observed) -> tuple[Target, ...]:
+    """The KafkaRoutes on their way back that have to be told what the Sandbox says by now of how they end.
+
+    That is its `drain`, and once it is deleted its `force-cleanup`. The uid keeps a write from making one anew.
+    """
+    sandbox = observed.sandbox
+    answer = sandbox.metadata.annotations.get(FORCE_CLEANUP) if sandbox.is_deleting else None
+    told = []
     for item in observed.ours(KAFKA_ROUTES):
-        metadata = made_metadata(
-            observed.sandbox, baseline_of(item), name_of(item), annotations={FORCE_CLEANUP: answer}
-        )
+        if answer is None and not (is_going(item) and KafkaRoute.from_json(item).spec.drain != sandbox.spec.drain):
+            continue
+        annotations = None if answer is None else {FORCE_CLEANUP: answer}
+        metadata = made_metadata(sandbox, baseline_of(item), name_of(item), annotations=annotations)
         metadata["uid"] = item["metadata"]["uid"]
-        forced.append((KAFKA_ROUTES, made(KAFKA_ROUTES, metadata, spec=item["spec"])))
-    return tuple(forced)
+        spec = {**item["spec"], "drain": sandbox.spec.drain.to_json()}
+        told.append((KAFKA_ROUTES, made(KAFKA_ROUTES, metadata, spec=spec)))
+    return tuple(told)
 
 
 def _not_going(targets: Iterable[Target]) -> tuple[Target, ...]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 from sidestream.api.conditions import Condition, ConditionType, Reason, condition, merge_conditions
+from sidestream.api.kafka import ClaimStatus, FenceState, KafkaRoute
 from sidestream.api.labels import BASELINE_GENERATION
 from sidestream.api.sandbox import KafkaStatus, Sandbox, SandboxStatus, WorkloadStatus
 from sidestream.api.times import format_time
 from sidestream.kube.port import DEPLOYMENTS, SERVICES, Object
 from sidestream.sandbox.conditions import accepted, removal_text, unready_route
 from sidestream.sandbox.desired import Desired
+from sidestream.sandbox.handoffs import group_of
 from sidestream.sandbox.lifetime import expiry_of, last_change_of
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, name_of
 from sidestream.sandbox.removal import Removal, Stage
+
+_SERVING: Final[frozenset[FenceState]] = frozenset({"From"})
+_ENDED: Final[frozenset[FenceState]] = frozenset({"Until", "Retire"})
 
 
 def status_of(
@@ -30,10 +36,7 @@ def status_of(
         observed_generation=generation,
         routing_key=sandbox.routing_key,
         workloads=tuple(workloads),
-        kafka=tuple(
-            KafkaStatus(consumer=route.spec.consumer, group=route.spec.fork_group, phase=route.status.phase.value)
-            for _, route in sorted(observed.our_routes().items())
-        ),
+        kafka=tuple(_kafka_status(route) for _, route in sorted(observed.our_routes().items())),
         last_changed_at=format_time(changed),
         expires_at=None if expiry is None else format_time(expiry),
         conditions=merge_conditions(sandbox.status.conditions, conditions, generation=generation, now=format_time(now)),
@@ -101,6 +104,25 @@ def _accepted_before(sandbox: Sandbox) -> Condition:
 
 def _as(item: Condition, type_: ConditionType) -> Condition:
     return item.model_copy(update={"type": type_})
+
+
+def _kafka_status(route: KafkaRoute) -> KafkaStatus:
+    return KafkaStatus(
+        consumer=route.spec.consumer,
+        group=group_of(route),
+        phase=route.status.phase.value,
+        partitions=sum(topic.partitions for topic in route.status.topics),
+        pending=len({place for claim in route.status.claims for place in _pending(route, claim)}),
+    )
+
+
+def _pending(route: KafkaRoute, claim: ClaimStatus) -> Iterator[tuple[str, int]]:
+    """The partitions on which a claim is not yet the fork's where it serves, or settled where it ends."""
+    is_serving = not route.is_deleting and claim.key in route.spec.keys
+    done = _SERVING if is_serving else _ENDED
+    for fence in claim.fences:
+        if fence.state not in done:
+            yield fence.topic, fence.partition
 
 
 def _workload_status(observed: Observed, deployment: str, fork: str) -> WorkloadStatus:

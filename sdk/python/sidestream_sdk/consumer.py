@@ -9,38 +9,46 @@ and are committed past. What differs, and why:
   that no rebalance comes between reading a record and handing it out.
 - A `poll` may go on for up to 10 ms past its timeout while it skips: `poll(0)` in an event loop would otherwise pass
   over one foreign record a turn.
+- Automatic commits are made from within `poll`, `consume` and `close` and in rebalances, of what was handed out before:
+  they carry metadata (see `notes`), which those of librdkafka cannot.
+- A record that cannot be decided yet holds up its partition, and no other.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
-from sidestream_sdk.filter import RecordFilter
 from sidestream_sdk.identity import Identity
 from sidestream_sdk.mapping import MappingClient
+from sidestream_sdk.member import Member
 from sidestream_sdk.ownership import Mapping as ConsumerMapping
 from sidestream_sdk.ownership import why_not_join
-from sidestream_sdk.progress import Place, SkipProgress, next_offsets
-from sidestream_sdk.settings import CommitSettings, with_earliest
-from sidestream_sdk.subscription import RebalanceCallback, check_subscription, rebalance_callbacks
+from sidestream_sdk.plain import PlainConsumer
+from sidestream_sdk.rebalance import Rebalances
+from sidestream_sdk.settings import CommitSettings, with_earliest, with_own_commits
+from sidestream_sdk.subscription import check_subscription, rebalance_callbacks
 from sidestream_sdk.tally import REGISTRY, ConsumerTally, export_metrics
+from sidestream_sdk.tracked import TrackedConsumer
 
 logger = logging.getLogger("sidestream_sdk")
 
 SKIP_GRACE_SECONDS: Final = 0.010
-PROGRESS_SECONDS: Final = 1.0
-"""How often skipped records are committed past where librdkafka does not do it by itself."""
+
+LOOK_SECONDS: Final = 0.1
+"""How long one read of `poll` waits at most, before it is looked whether the mapping changed."""
+
+BATCH_LOOK_SECONDS: Final = 0.5
+"""The same for `consume`, whose batches this makes smaller where records come slowly."""
 
 
-class SandboxConsumer(Consumer):
+class SandboxConsumer(TrackedConsumer):
     """Drop-in for `confluent_kafka.Consumer`.
 
     `config` and keywords are the base class's. `identity` is who this process is (default: by environment variables;
@@ -62,25 +70,29 @@ class SandboxConsumer(Consumer):
     ) -> None:
         settings = {**(config or {}), **keywords}
         who = mapping.identity if mapping is not None else identity or Identity.from_env(os.environ)
-        self._filter: RecordFilter | None = None
-        self._progress: SkipProgress | None = None
         if who is None:
-            super().__init__(settings)
+            super().__init__(settings, None)
             return
         if who.sandbox is not None:
             settings = _fork_settings(settings, who.sandbox)
-        super().__init__(settings)
         self._commit_settings = CommitSettings.of(settings)
         self._sandbox = who.sandbox
         self._client = mapping if mapping is not None else MappingClient(who)
         self._owns_client = mapping is None
-        self._tally = ConsumerTally(self._commit_settings.group, self._client.age)
-        self._progress = SkipProgress() if self._commit_settings.needs_help else None
-        self._filter = RecordFilter(sandbox=who.sandbox, tally=self._tally, progress=self._progress)
+        client = self._client
+        self._tally = ConsumerTally(self._commit_settings.group, client.age, lambda: client.stale_answers)
+        member = Member(
+            PlainConsumer(self),
+            client,
+            self._commit_settings,
+            self._tally,
+            sandbox=who.sandbox,
+            callback=settings.get("on_commit"),
+        )
+        super().__init__({**with_own_commits(settings), "on_commit": member.commits.told}, member)
+        self._rebalances = Rebalances(member, is_incremental=self._commit_settings.is_incremental)
         # Looked up once, and not bound: a bound method would keep this object alive until the garbage collector comes.
         self._read = super(SandboxConsumer, type(self)).poll
-        self._stored: dict[Place, int] = {}
-        self._progress_due = 0.0 if self._progress is not None else math.inf
         self._admitted = False
         self._waiting_for = ""
         self._subscription: Callable[[], None] | None = None
@@ -91,27 +103,38 @@ class SandboxConsumer(Consumer):
 
     # --- records
 
-    def poll(self, timeout: float | None = -1) -> Message | None:  # noqa: C901 - calls would cost more than they do
+    def poll(self, timeout: float | None = -1) -> Message | None:  # noqa: C901, PLR0911, PLR0912 - calls would cost more
         """The next record of ours, an event or error as of the base class, or None after `timeout` seconds."""
-        records = self._filter
+        member = self._member
         wait = -1 if timeout is None else timeout
-        if records is None:
+        if member is None:
             return super().poll(wait)
         now = time.monotonic()
         deadline = None if wait < 0 else now + wait
         if not self._admitted:
             return SandboxConsumer.poll(self, _remaining(deadline)) if self._admit(deadline) else None
-        read, client = self._read, self._client
+        read, client, records, holding = self._read, self._client, member.records, member.holding
         while True:
-            if now >= self._progress_due:
-                self._commit_progress()
-            message = read(self, wait)
-            if message is None or message.error() is not None:
+            if now >= member.due or client.mapping is not records.mapping:
+                member.turn(now)
+            if holding.ready and (message := member.next_held()) is not None:
+                return message
+            message = read(self, wait if 0 <= wait < LOOK_SECONDS else LOOK_SECONDS)
+            if message is None:
+                now = time.monotonic()
+                wait = -1 if deadline is None else deadline - now
+                if deadline is not None and wait <= 0:
+                    return None
+                continue
+            if message.error() is not None:
                 return message
             if client.mapping is not records.mapping:
-                self._update(records)
-            if records.takes(message):
+                member.adopt()
+            taken = records.takes(message)
+            if taken:
                 return message
+            if taken is None:
+                member.pause_held()
             now = time.monotonic()
             if deadline is not None:
                 wait = deadline - now
@@ -122,48 +145,46 @@ class SandboxConsumer(Consumer):
 
     def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Message]:
         """Up to `num_messages` records of ours, events and errors; the empty list after `timeout` seconds."""
-        records = self._filter
-        if records is None:
+        member = self._member
+        if member is None:
             return super().consume(num_messages, _seconds(timeout))
         deadline = _deadline(timeout)
         if not self._admitted and not self._admit(deadline):
             return []
         while True:
-            self._commit_progress()
-            batch = super().consume(num_messages, _remaining(deadline))
-            self._update(records)
+            now = time.monotonic()
+            if now >= member.due or self._client.mapping is not member.records.mapping:
+                member.turn(now)
+            held = _take_held(member, num_messages)
+            if held:
+                return held
+            wait = _remaining(deadline)
+            batch = super().consume(num_messages, wait if 0 <= wait < BATCH_LOOK_SECONDS else BATCH_LOOK_SECONDS)
+            member.adopt()
             came = bool(batch)
-            ours = records.own(batch)
-            if ours or not came or (deadline is not None and time.monotonic() > deadline + SKIP_GRACE_SECONDS):
+            ours = member.records.own(batch)
+            member.pause_held()
+            if ours or not num_messages or _is_over(deadline, grace=SKIP_GRACE_SECONDS if came else 0.0):
                 return ours
-
-    def _update(self, records: RecordFilter) -> None:
-        mapping = self._client.mapping
-        if mapping is not None and mapping is not records.mapping:
-            records.update(mapping)
 
     # --- joining the group
 
     def subscribe(self, topics: list[str], *args: Any, **callbacks: Any) -> None:
         """As the base class's; takes effect in the first `poll` after a mapping was read."""
-        if self._filter is None:
+        if self._member is None:
             super().subscribe(topics, *args, **callbacks)
             return
         named = rebalance_callbacks(args, callbacks)
-        if self._progress is not None:
-            named["on_revoke"] = self._forgetting(named.get("on_revoke"))
-            if "on_lost" in named:
-                named["on_lost"] = self._forgetting(named["on_lost"])
-        join = super().subscribe
+        check_subscription(topics, named)
+        join, around = super().subscribe, self._rebalances.around(named)
         if self._admitted:
-            join(topics, **named)
+            join(topics, **around)
         else:
-            check_subscription(topics, named)
-            self._subscription = lambda: join(topics, **named)
+            self._subscription = lambda: join(topics, **around)
 
     def unsubscribe(self) -> None:
         """As the base class's."""
-        if self._filter is not None:
+        if self._member is not None:
             self._subscription = None
         super().unsubscribe()
 
@@ -184,82 +205,15 @@ class SandboxConsumer(Consumer):
             logger.warning("Consumer %s does not join its group yet: %s.", mapping.consumer, reason)
         return reason is None
 
-    # --- committing past skipped records
-
-    def commit(self, *args: Any, **keywords: Any) -> Any:
-        """As the base class's."""
-        result = super().commit(*args, **keywords)
-        if self._progress is not None:
-            places = next_offsets(args, keywords)
-            if places is not None:
-                self._acknowledge(places)
-            elif self._commit_settings.auto_store:
-                self._progress.acknowledged_all()
-            else:
-                self._acknowledge(self._stored)
-                self._stored.clear()
-        return result
-
-    def store_offsets(self, *args: Any, **keywords: Any) -> None:
-        """As the base class's."""
-        super().store_offsets(*args, **keywords)
-        if self._progress is None:
-            return
-        places = next_offsets(args, keywords) or {}
-        if self._commit_settings.auto_commit:
-            self._acknowledge(places)
-        else:
-            self._stored.update(places)
-
-    def seek(self, partition: TopicPartition) -> None:
-        """As the base class's."""
-        super().seek(partition)
-        if self._progress is not None:
-            self._progress.forget([(partition.topic, partition.partition)])
-
-    def _acknowledge(self, places: Mapping[Place, int]) -> None:
-        if self._progress is not None:
-            for place, offset in places.items():
-                self._progress.acknowledged(place, offset)
-
-    def _commit_progress(self, *, now: bool = False) -> None:
-        if self._progress is None:
-            return
-        moment = time.monotonic()
-        if moment < self._progress_due and not now:
-            return
-        self._progress_due = moment + PROGRESS_SECONDS
-        due = self._progress.take_due()
-        if not due:
-            return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in due]
-        try:
-            if self._commit_settings.auto_commit:
-                super().store_offsets(offsets=offsets)
-            else:
-                super().commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            # A partition may have been taken away since; its next owner skips these records again.
-            logger.debug("Skipped records could not be committed past: %s", error)
-
-    def _forgetting(self, callback: RebalanceCallback | None) -> RebalanceCallback:
-        def forget(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            self._commit_progress(now=True)
-            if callback is not None:
-                callback(consumer, partitions)
-            if self._progress is not None:
-                self._progress.forget((partition.topic, partition.partition) for partition in partitions)
-
-        return forget
-
     # --- the end
 
     def close(self) -> None:
         """As the base class's; also stops reading the mapping."""
-        if self._filter is not None:
+        if self._member is not None and self._finish.alive:
             self._finish()
             # Nothing waits for a mapping any more: the base class says that it is closed.
             self._admitted = True
+            self._leave(self._member.places())
         super().close()
 
     def __exit__(self, *exc: object) -> None:
@@ -280,6 +234,13 @@ def _fork_settings(settings: dict[str, Any], sandbox: str) -> dict[str, Any]:
     return changed
 
 
+def _take_held(member: Member, most: int) -> list[Message]:
+    taken: list[Message] = []
+    while member.holding.ready and len(taken) < most and (message := member.next_held()) is not None:
+        taken.append(message)
+    return taken
+
+
 def _seconds(timeout: float | None) -> float:
     return -1 if timeout is None else timeout
 
@@ -290,3 +251,7 @@ def _deadline(timeout: float | None) -> float | None:
 
 def _remaining(deadline: float | None) -> float:
     return -1 if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def _is_over(deadline: float | None, *, grace: float) -> bool:
+    return deadline is not None and time.monotonic() >= deadline + grace

@@ -16,7 +16,7 @@ mapping says one, whoever reads the partition keeps to what its commit metadata 
 | Freeze | the fork: `hold`, its position; it takes nothing from there on                |
 | Hold   | the baseline: `until`, the end of the log or `hold`, if that is more          |
 | Until  | nobody; the fork goes on up to `until`                                        |
-| Retire | the baseline: that it is past `until`                                         |
+| Retire | the baseline, once it has committed up to `until`: that it is past it         |
 
 A fence is the end of the log and not the position: after a crash old records come again, and must stay with whoever had
 them. Pure; the same cases as data: tests/conformance/fences.json.
@@ -46,7 +46,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Fence:
-    """A change on one partition; `state` is None where it is one of a later version of ours: then nobody acknowledges."""
+    """A change on one partition; `state` is None where it is of a later version of ours: then nobody acknowledges."""
 
     state: State | None
     begin: int | None = None
@@ -135,7 +135,7 @@ class Due:
     change: str
     kind: Kind
     at_least: int = 0
-    """For `until`: the fork's `hold`."""
+    """Least number for `until`: the fork's `hold`. For `gone`: the offset that has to be committed before, `until`."""
 
 
 def due(changes: Iterable[FencedChange], partition: int, notes: Notes, *, sandbox: str | None) -> Iterator[Due]:
@@ -149,7 +149,16 @@ def due(changes: Iterable[FencedChange], partition: int, notes: Notes, *, sandbo
             continue
         kind = _asked(fence.state, is_fork=sandbox is not None)
         if kind is not None and notes.find(change.id, kind) is None:
-            yield Due(change.id, kind, fence.hold or 0)
+            at_least = fence.until if kind is Kind.GONE else fence.hold
+            yield Due(change.id, kind, at_least or 0)
+
+
+def is_ready(asked: Due, *, committed: int) -> bool:
+    """Whether it may be acknowledged by who has committed so far.
+
+    Dropping an interval before the baseline has committed past it would give it the fork's records after a crash.
+    """
+    return asked.kind is not Kind.GONE or committed >= asked.at_least
 
 
 def settled(notes: Notes, changes: Iterable[FencedChange], partition: int) -> Notes:

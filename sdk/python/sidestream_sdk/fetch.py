@@ -14,16 +14,18 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 _CONNECT_SECONDS: Final = 5.0
+_VERSION_HEADER: Final = "Sidestream-Version"
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: `body` is empty on 304."""
+    """An HTTP answer: `body` is empty on 304; `seen` is its header Sidestream-Version, None without one."""
 
     status: int
     etag: str = ""
     body: bytes = b""
+    seen: int | None = None
 
 
 class Fetch(Protocol):
@@ -35,6 +37,10 @@ class Fetch(Protocol):
         Raises:
             OSError, HTTPException: no answer came, within `timeout` seconds of silence or at all.
         """
+        ...
+
+    def break_off(self) -> None:
+        """End the request in flight, from whichever thread; does nothing where there is none."""
         ...
 
     def close(self) -> None:
@@ -69,19 +75,30 @@ class HttpFetch:
             self._hold(connection.sock)
             connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=headers)
             with connection.getresponse() as response:
-                return Answer(response.status, response.getheader("ETag", ""), response.read(_MAX_ANSWER_BYTES))
+                seen = response.getheader(_VERSION_HEADER, "")
+                return Answer(
+                    response.status,
+                    response.getheader("ETag", ""),
+                    response.read(_MAX_ANSWER_BYTES),
+                    int(seen) if seen.isdecimal() else None,
+                )
         finally:
             with self._lock:
                 self._socket = None
             connection.close()
 
+    def break_off(self) -> None:
+        """See `Fetch`."""
+        with self._lock:
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """See `Fetch`."""
         with self._lock:
             self._closed = True
-            if self._socket is not None:
-                with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+        self.break_off()
 
     def _credentials(self) -> dict[str, str]:
         if self._token_file is None:

@@ -48,7 +48,8 @@ class MappingClient:
 
     A baseline takes every answer, and takes "unknown consumer" as "nobody forked anything". A fork takes only answers
     that list it: one that does not comes from a replica that has not seen it yet, and believing it would skip, and
-    commit past, records that the baseline already leaves to the fork.
+    commit past, records that the baseline already leaves to the fork. Neither goes back: an answer of a replica that
+    has seen less than the one whose mapping is in force is not taken.
     """
 
     def __init__(
@@ -57,12 +58,19 @@ class MappingClient:
         self.identity = identity
         self.mapping: Mapping | None = None
         """The mapping in force; replaced as a whole, never changed. None until the first was read."""
+        self.known: tuple[Mapping, int] | None = None
+        """The mapping in force and its `seen`, which belong together."""
+        self.stale_answers = 0
+        """How many answers were not taken, as their replica lags behind."""
         self._fetch = fetch or HttpFetch(identity.token_file)
         self._monotonic = monotonic
         self._pace = Pace(monotonic)
         self._etag = ""
         self._confirmed_at: float | None = None
         self._state = _State.LOADING
+        self._wanted: tuple[int, str] = (0, "")
+        self._is_waiting = self._is_hasty = False
+        self._wake = threading.Event()
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,6 +85,7 @@ class MappingClient:
     def close(self) -> None:
         """Stop asking, and break off a request in flight. The last mapping stays."""
         self._stopped.set()
+        self._wake.set()
         self._fetch.close()
         with self._changed:
             self._changed.notify_all()
@@ -100,17 +109,43 @@ class MappingClient:
             mapping = self.mapping
         return mapping if mapping is not None and accepts(mapping) else None
 
+    @property
+    def seen(self) -> int:
+        """The version up to which the service has seen everything that the mapping in force says; 0: not told."""
+        return self.known[1] if self.known is not None else 0
+
+    def catch_up(self, version: int, epoch: str) -> None:
+        """Ask without waiting for a change, again and again, until the mapping is of this version.
+
+        To be called until it is: a request that waits, or began to meanwhile, is broken off.
+        """
+        if self._is_hasty or self._has_seen(version, epoch):
+            return
+        known_version, known_epoch = self._wanted
+        self._wanted = (max(version, known_version) if epoch == known_epoch else version), epoch
+        self._wake.set()
+        if self._is_waiting:
+            self._fetch.break_off()
+
     def poll(self) -> float:
         """Ask once, take in the answer; returns the most seconds to wait before asking again."""
-        wait = self._pace.begin(self._interval if self._etag else None)
+        self._is_hasty = not self._has_seen(*self._wanted)
+        wait = self._pace.begin(self._interval if self._etag else None, in_haste=self._is_hasty)
         url = f"{self.identity.url}?wait={wait:g}" if wait else self.identity.url
+        etag = "" if self._is_hasty else self._etag
+        self._is_waiting = wait > 0
         try:
-            answer = self._fetch.get(url, etag=self._etag, timeout=self._pace.timeout(self._interval))
+            answer = self._fetch.get(url, etag=etag, timeout=self._pace.timeout(self._interval))
             outcome = self._take(answer)
         except (OSError, HTTPException) as error:
-            outcome = self._fail(_State.AWAY, f"the mapping service cannot be reached ({error})")
+            if self._is_waiting and not self._has_seen(*self._wanted):
+                outcome = Outcome.BROKEN_OFF
+            else:
+                outcome = self._fail(_State.AWAY, f"the mapping service cannot be reached ({error})")
         except (ValueError, RecursionError) as error:
             outcome = self._fail(_State.UNUSABLE, f"the mapping service's answer cannot be used ({error})")
+        self._is_waiting = False
+        self._is_hasty = self._is_hasty and not self._has_seen(*self._wanted)
         return self._pace.pause(outcome, self._interval)
 
     @property
@@ -119,14 +154,17 @@ class MappingClient:
 
     def _run(self) -> None:
         # The jitter keeps consumers that were answered together from asking together.
-        while not self._stopped.wait(self.poll() * random.uniform(0.5, 1.0)):  # noqa: S311 - no secret
-            pass
+        while not self._stopped.is_set():
+            self._wake.wait(self.poll() * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            self._wake.clear()
 
     def _take(self, answer: Answer) -> Outcome:
         match answer.status:
             case HTTPStatus.OK:
-                return self._take_mapping(Mapping.from_json(json.loads(answer.body)), answer.etag)
+                return self._take_mapping(Mapping.from_json(json.loads(answer.body)), answer)
             case HTTPStatus.NOT_MODIFIED:
+                if self.mapping is not None:
+                    self.known = self.mapping, max(self.seen, answer.seen or 0)
                 self._confirm()
                 return Outcome.UNCHANGED
             case HTTPStatus.NOT_FOUND if (sentence := _problem(answer.body, UNKNOWN_CONSUMER)) is not None:
@@ -143,26 +181,34 @@ class MappingClient:
             self._enter(state, what)
         return Outcome.FAILED
 
-    def _take_mapping(self, mapping: Mapping, etag: str) -> Outcome:
+    def _take_mapping(self, mapping: Mapping, answer: Answer) -> Outcome:
         sandbox = self.identity.sandbox
         if sandbox is not None and not lists(mapping, sandbox):
             return self._fail(_State.NOT_LISTED, f"the mapping does not list Sandbox {sandbox}")
-        self._etag = etag
-        self._put(mapping)
+        seen = max(answer.seen or 0, mapping.version)
+        if self.mapping is not None and mapping.epoch == self.mapping.epoch and seen < self.seen:
+            self.stale_answers += 1
+            return Outcome.STALE
+        self._etag = answer.etag
+        self._put(mapping, seen)
         self._confirm()
         return Outcome.CHANGED
 
     def _take_unknown(self, sentence: str) -> Outcome:
         self._etag = ""
         if self.identity.sandbox is None:
-            self._put(Mapping(self.identity.consumer))
+            self._put(Mapping(self.identity.consumer), 0)
         self._enter(_State.UNKNOWN_CONSUMER, sentence)
         return Outcome.UNKNOWN
 
-    def _put(self, mapping: Mapping) -> None:
+    def _put(self, mapping: Mapping, seen: int) -> None:
         with self._changed:
+            self.known = mapping, seen
             self.mapping = mapping
             self._changed.notify_all()
+
+    def _has_seen(self, version: int, epoch: str) -> bool:
+        return self.known is None or is_current(*self.known, version=version, epoch=epoch)
 
     def _confirm(self) -> None:
         self._confirmed_at = self._monotonic()
@@ -182,6 +228,14 @@ class MappingClient:
             consequence = "records are taken by the last mapping"
         level = logging.INFO if state in {_State.CURRENT, _State.NOT_LISTED} else logging.WARNING
         logger.log(level, "Consumer %s: %s; %s.", self.identity.consumer, what, consequence)
+
+
+def is_current(mapping: Mapping, seen: int, *, version: int, epoch: str) -> bool:
+    """Whether the mapping says all that was known to whoever noted this version.
+
+    A version of another installation, or a mapping of a service that tells none, cannot be compared: it counts.
+    """
+    return epoch != mapping.epoch or version <= max(seen, mapping.version)
 
 
 def _problem(body: bytes, reason: str | None = None) -> str | None:

@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 FORMAT: Final = 1
-MAX_BYTES: Final = 4096
-"""`offset.metadata.max.bytes` of a broker, by default."""
+MAX_BYTES: Final = 4095
+"""`offset.metadata.max.bytes` of a broker by default, less the byte that ends a text in librdkafka's commits."""
 
 _MARK: Final = '{"ss":'
 
@@ -57,7 +57,8 @@ class Notes:
         if not text or not text.startswith(_MARK):
             return cls(app=text or "")
         try:
-            return _notes(json.loads(text))
+            # librdkafka commits the zero byte that ends a text in C, and other clients show it
+            return _notes(json.loads(text.rstrip("\0")))
         except (ValueError, RecursionError):
             return cls(app=text)
 

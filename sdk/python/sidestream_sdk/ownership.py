@@ -137,9 +137,9 @@ def rule_of(topic: TopicMapping | None, *, sandbox: str | None) -> TopicRule:
 
 def lists(mapping: Mapping, sandbox: str) -> bool:
     """Whether the mapping speaks of this fork at all, in whatever phase."""
-    return any(
-        change.sandbox == sandbox for topic in mapping.topics.values() for change in (*topic.changes, *topic.fenced)
-    )
+    topics = mapping.topics.values()
+    named = {change.sandbox for topic in topics for change in topic.changes}
+    return sandbox in named.union(change.sandbox for topic in topics for change in topic.fenced)
 
 
 def why_not_join(mapping: Mapping, *, sandbox: str | None, group: str) -> str | None:

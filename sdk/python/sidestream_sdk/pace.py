@@ -36,6 +36,10 @@ class Outcome(Enum):
     UNCHANGED = auto()
     UNKNOWN = auto()
     NO_ROOM = auto()
+    STALE = auto()
+    """A replica answered that has seen less than another one before."""
+    BROKEN_OFF = auto()
+    """By ourselves, to ask in another way."""
     FAILED = auto()
 
 
@@ -50,11 +54,14 @@ class Pace:
         self._failed = False
         self._plain_until = -math.inf
 
-    def begin(self, interval: float | None) -> float:
-        """A request begins: the seconds to ask the service to wait. `interval` is None where no mapping is known."""
+    def begin(self, interval: float | None, *, in_haste: bool = False) -> float:
+        """A request begins: the seconds to ask the service to wait.
+
+        `interval` is None where no mapping is known; `in_haste` who needs whatever there is by now.
+        """
         self._began = self._monotonic()
         # after a failure it is asked whether it is back, before it is left to wait
-        if interval is None or self._failed or self._began < self._plain_until:
+        if interval is None or in_haste or self._failed or self._began < self._plain_until:
             self._wait = 0.0
         else:
             self._wait = min(LONGEST_WAIT_SECONDS, interval / _POLLS_PER_INTERVAL)
@@ -75,6 +82,8 @@ class Pace:
             case Outcome.UNCHANGED if interval is not None:
                 self._rushed = 0
                 return FIRST_PAUSE_SECONDS if is_back else self._after_unchanged(took, interval)
+            case Outcome.BROKEN_OFF:
+                return 0.0
             case Outcome.UNKNOWN:
                 return RETRY_SECONDS
             case Outcome.NO_ROOM:

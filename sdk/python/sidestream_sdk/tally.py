@@ -18,22 +18,32 @@ if TYPE_CHECKING:
 class TopicTally:
     """Counts of one topic in one consumer. Only the consumer's own thread adds."""
 
-    __slots__ = ("conflicts", "malformed", "processed", "skipped")
+    __slots__ = ("conflicts", "held", "malformed", "processed", "skipped")
 
     def __init__(self) -> None:
         self.processed = 0
         self.skipped = 0
+        self.held = 0
         self.malformed = 0
         self.conflicts = 0
 
 
 @dataclass
 class ConsumerTally:
-    """Counts of one consumer by topic; `mapping_age` is in seconds, None before the first mapping."""
+    """Counts of one consumer by topic; `mapping_age` is in seconds, None before the first mapping.
+
+    `stale_answers` are those of mapping replicas that lag behind, `pending` acknowledgements that the mapping does not
+    know yet, `waiting` partitions of which nothing can be decided, `dropped_metadata` commits without what the
+    application wanted in their metadata.
+    """
 
     group: str
     mapping_age: Callable[[], float | None]
+    stale_answers: Callable[[], int] = lambda: 0
     topics: dict[str, TopicTally] = field(default_factory=dict)
+    pending: int = 0
+    waiting: int = 0
+    dropped_metadata: int = 0
 
     def of(self, topic: str) -> TopicTally:
         """The topic's counts, begun at zero."""
@@ -66,6 +76,14 @@ class _Registry:
                 totals.update(_counts(tally))
         return totals
 
+    def sums(self, what: Callable[[ConsumerTally], int]) -> Counter[str]:
+        """A number of each open consumer, added up by group."""
+        with self._lock:
+            sums: Counter[str] = Counter()
+            for tally in self._open:
+                sums[tally.group] += what(tally)
+        return sums
+
     def ages(self) -> dict[str, float]:
         """The oldest mapping's age by group."""
         with self._lock:
@@ -90,6 +108,14 @@ def _counts(tally: ConsumerTally) -> Counter[tuple[str, str, str]]:
     )
 
 
+_GAUGES: Final[tuple[tuple[str, str, Callable[[ConsumerTally], int]], ...]] = (
+    ("pending_fences", "Acknowledgements that the mapping does not know yet.", lambda tally: tally.pending),
+    ("waiting_partitions", "Partitions of which nothing can be decided now.", lambda tally: tally.waiting),
+    ("stale_answers", "Answers of mapping replicas that lag behind.", lambda tally: tally.stale_answers()),
+    ("dropped_metadata", "Commits without the application's own metadata.", lambda tally: tally.dropped_metadata),
+)
+
+
 class PrometheusCollector:
     """`prometheus_client` collector over `REGISTRY`; registered by `export_metrics`."""
 
@@ -111,6 +137,8 @@ class PrometheusCollector:
                     records.add_metric([group, topic, "process"], count)
                 case "skipped":
                     records.add_metric([group, topic, "skip"], count)
+                case "held":
+                    records.add_metric([group, topic, "hold"], count)
                 case _:
                     flaws.add_metric([group, topic, what], count)
         age = GaugeMetricFamily(
@@ -119,6 +147,11 @@ class PrometheusCollector:
         for group, seconds in sorted(REGISTRY.ages().items()):
             age.add_metric([group], seconds)
         yield from (records, flaws, age)
+        for name, text, number_of in _GAUGES:
+            gauge = GaugeMetricFamily(f"sidestream_sdk_{name}", text, labels=["group"])
+            for group, number in sorted(REGISTRY.sums(number_of).items()):
+                gauge.add_metric([group], number)
+            yield gauge
 
 
 _export_once: Final = threading.Lock()

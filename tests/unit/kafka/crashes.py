@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 
 class CrashError(Exception):
     """The end of the process; nothing in the product may catch it."""
 
 
-class Crashes:
-    """Counts the calls of every proxy that it made, and dies at number `at` (0: never)."""
+EFFECTS: Final = frozenset({"create", "apply", "apply_status", "replace", "patch", "delete", "place", "delete_group"})
+"""Calls that change something outside. To die at another one is to die after the effect before it."""
 
-    def __init__(self, at: int = 0, *, after: bool = False) -> None:
+
+class Crashes:
+    """Counts the calls of every proxy that it made, or only those of `verbs`, and dies at number `at` (0: never)."""
+
+    def __init__(self, at: int = 0, *, after: bool = False, verbs: frozenset[str] | None = None) -> None:
         self.at = at
         self.after = after
+        self.verbs = verbs
         self.calls = 0
         self.last = ""
 
@@ -23,6 +28,8 @@ class Crashes:
         return _Proxy(target, self)
 
     async def pass_through(self, call: Any, name: str, args: Any, kwargs: Any) -> Any:
+        if self.verbs is not None and name not in self.verbs:
+            return await call(*args, **kwargs)
         self.calls += 1
         is_due = self.calls == self.at
         if is_due:

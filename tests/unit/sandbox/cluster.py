@@ -23,15 +23,32 @@ from sidestream.sandbox.reconcile import SandboxReconciler
 
 ALICE = ObjectKey("shop", "alice")
 
-NEXT_PHASE = {"Pending": "Creating", "Creating": "Preparing", "Preparing": "Active", "Active": "Active"}
-NEXT_PHASE_OF_LEAVING = {
-    "Creating": "Drained",
-    "Preparing": "Draining",
-    "Active": "Draining",
-    "Draining": "Drained",
-    "Drained": "Deleting",
-    "Deleting": "Deleting",
+NEXT_PHASE = {
+    "Polling": {"Pending": "Creating", "Creating": "Preparing", "Preparing": "Active", "Active": "Active"},
+    "Fenced": {"Pending": "Preparing", "Preparing": "Creating", "Creating": "Active", "Active": "Active"},
 }
+NEXT_PHASE_OF_LEAVING = {
+    "Polling": {
+        "Creating": "Drained",
+        "Preparing": "Draining",
+        "Active": "Draining",
+        "Draining": "Drained",
+        "Drained": "Deleting",
+        "Deleting": "Deleting",
+    },
+    "Fenced": {
+        "Preparing": "Creating",
+        "Creating": "Active",
+        "Active": "Freezing",
+        "Freezing": "PreparingOff",
+        "PreparingOff": "Draining",
+        "Draining": "Drained",
+        "Drained": "Deleting",
+        "Deleting": "Retiring",
+        "Retiring": "Retiring",
+    },
+}
+LAST_PHASE = {"Polling": "Deleting", "Fenced": "Retiring"}
 
 
 class Cluster:
@@ -40,6 +57,7 @@ class Cluster:
     def __init__(self, *objects: Object) -> None:
         self.api = FakeKubeApi(*(objects or (deployment(), service(), sandbox())))
         self.clock = FakeClock()
+        self.has_baseline_passed = True
 
     # --- the reconciler under test
 
@@ -66,6 +84,7 @@ class Cluster:
         self.run_pods()
         self.run_kafka()
         await self.run_routing()
+        self.collect_garbage()
 
     def run_deployments(self) -> None:
         """Roll out every Deployment at once."""
@@ -89,16 +108,30 @@ class Cluster:
                 self.api.seed(item)
 
     def run_kafka(self) -> None:
-        """Move every KafkaRoute on by one phase."""
+        """Move every KafkaRoute on by one phase; under Fenced one with records is stranded while it has no pods."""
         for item in self.api.stored(port.KAFKA_ROUTES).values():
             name = item["metadata"]["name"]
-            status = item.get("status", {"phase": "Pending"})
+            kind = item["spec"]["coordination"]
+            phase = item.get("status", {"phase": "Pending"})["phase"]
             if "deletionTimestamp" not in item["metadata"]:
-                self._set_phase(item, NEXT_PHASE[status["phase"]])
-            elif status["phase"] in ("Pending", "Deleting"):
+                self._set_phase(item, NEXT_PHASE[kind][phase])
+            elif phase == "Pending" or (phase == LAST_PHASE[kind] and self._may_end(phase)):
                 self.api.remove(port.KAFKA_ROUTES, name)
-            elif status["phase"] != "Drained" or not self._has_pods(item):
-                self._set_phase(item, NEXT_PHASE_OF_LEAVING[status["phase"]])
+            elif phase == "Draining" and kind == "Fenced" and not self._has_pods(item):
+                self._set_phase(item, phase, stranded=True)
+            elif phase != "Drained" or not self._has_pods(item):
+                self._set_phase(item, NEXT_PHASE_OF_LEAVING[kind][phase])
+
+    def collect_garbage(self) -> None:
+        """Remove what an owner that is gone has left, unless a finalizer holds it."""
+        owners = {item["metadata"]["uid"] for item in self.api.stored(port.SANDBOXES).values()}
+        for kind in (port.DEPLOYMENTS, port.SERVICES, port.KAFKA_ROUTES, port.CONTROLLER_REVISIONS):
+            for item in self.api.stored(kind).values():
+                metadata = item["metadata"]
+                references = metadata.get("ownerReferences", ())
+                is_orphan = references and not any(owner["uid"] in owners for owner in references)
+                if is_orphan and not metadata.get("finalizers"):
+                    self.api.remove(kind, metadata["name"])
 
     async def run_routing(self) -> None:
         """Write the entry of every forked Service into its Sandbox's status, and take back the others."""
@@ -204,7 +237,10 @@ class Cluster:
     def _versions(self) -> Object:
         return {str(key): item["metadata"]["resourceVersion"] for key, item in self.api._objects.items()}
 
-    def _set_phase(self, item: Object, phase: str) -> None:
+    def _may_end(self, phase: str) -> bool:
+        return phase != "Retiring" or self.has_baseline_passed
+
+    def _set_phase(self, item: Object, phase: str, **fields: Any) -> None:
         is_ready = phase == "Active" and self._has_pods(item)
         said = {
             "type": "Ready",
@@ -214,7 +250,7 @@ class Cluster:
             "observedGeneration": item["metadata"]["generation"],
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }
-        status: Object = {"phase": phase, "conditions": [said]}
+        status: Object = {"phase": phase, "conditions": [said], **fields}
         if phase != "Pending":
             status["group"] = {"name": item["spec"]["forkGroup"]}
         live = {**item, "status": status}

@@ -7,6 +7,7 @@ from typing import Any
 from builders import (
     deployment,
     forking,
+    having,
     kafka_cluster,
     kafka_consumer,
     sandbox,
@@ -17,11 +18,20 @@ from sidestream.kube.port import Object
 from sidestream.runtime.reconcile import ObjectKey
 from unit.sandbox.cluster import Cluster
 
+FENCED = having("spec.coordination", "Fenced")
+"""For `kafka_consumer` and `kafka_route`."""
 
-def shop(*modifiers: Any) -> Cluster:
+
+def shop(*modifiers: Any, consumer: Object | None = None) -> Cluster:
     """A cluster where Sandbox alice forks orders (behind a Service) and fulfilment (a consumer)."""
     item = sandbox("alice", forking("orders", "fulfilment"), *modifiers)
-    return Cluster(deployment(), service(), deployment("fulfilment"), kafka_cluster(), kafka_consumer(), item)
+    consumer = consumer or kafka_consumer()
+    return Cluster(deployment(), service(), deployment("fulfilment"), kafka_cluster(), consumer, item)
+
+
+def fenced_shop(*modifiers: Any) -> Cluster:
+    """The same, with a consumer that hands over by offsets."""
+    return shop(*modifiers, consumer=kafka_consumer("fulfilment-orders", FENCED))
 
 
 def replicas(cluster: Cluster, name: str) -> int:

@@ -34,6 +34,7 @@ from unit.sandbox.scenes import (
     said,
     targets,
 )
+from unit.sandbox.scenes_live import FENCED
 
 
 @pytest.mark.parametrize(
@@ -216,3 +217,19 @@ def test_a_fork_follows_a_hand_off_that_somebody_deletes(phase: str, expected: l
 def test_a_consumer_that_is_gone_takes_its_hand_off_with_it() -> None:
     result = planned(deployment("fulfilment"), RUNNING, ready_route(), KAFKA_SANDBOX)
     assert targets(result.deletes) == ["kafkaroutes/fulfilment-orders-alice"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_through"),
+    [
+        pytest.param("Retiring", True, id="retiring"),
+        pytest.param("Deleting", False, id="deleting"),
+    ],
+)
+def test_a_hand_off_that_nobody_wants_any_more_counts_until_its_group_is_gone(phase: str, *, is_through: bool) -> None:
+    former = route(phase, FENCED, having("metadata.name", "former"), deleting(), finalized(FINALIZER))
+    result = planned(*CONSUMING, RUNNING, ready_route(), former, KAFKA_SANDBOX)
+    assert (said(result, "KafkaReady")[0] == "True") is is_through
+    assert (said(result, "Ready")[0] == "True") is is_through
+    replicas = [effect.obj["spec"]["replicas"] for effect in result.writes if effect.obj["kind"] == "Deployment"]
+    assert replicas == [1 if is_through else 0]

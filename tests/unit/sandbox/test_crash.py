@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from builders import deployment, forking, kafka_cluster, kafka_consumer, sandbox, service
 from fakes.kube import WRITES
 from sidestream.kube import port
 from sidestream.kube.port import KubeApi, Object
 from unit.sandbox.cluster import Cluster
+from unit.sandbox.scenes_live import fenced_shop, shop
 
 Change = Callable[[Cluster], Awaitable[None]]
 
@@ -64,18 +64,33 @@ async def delete(cluster: Cluster) -> None:
     await cluster.delete()
 
 
+async def suspend(cluster: Cluster) -> None:
+    """A user suspends the Sandbox."""
+    cluster.edit(suspended=True)
+
+
+async def resume(cluster: Cluster) -> None:
+    """A user suspends it and wakes it in the middle of that."""
+    cluster.edit(suspended=True)
+    for _ in range(5):
+        await cluster.reconcile()
+        await cluster.others()
+    cluster.edit(suspended=False)
+
+
 SCENARIOS: dict[str, tuple[bool, Change]] = {
     "creation": (False, nothing),
     "an update that pins and takes out a consumer": (True, change),
     "a workload behind a Service taken out": (True, swap),
     "deletion": (True, delete),
+    "suspension": (True, suspend),
+    "a suspension taken back": (True, resume),
 }
 
 
-async def prepared(scenario: str) -> Cluster:
+async def prepared(scenario: str, make: Callable[[], Cluster] = shop) -> Cluster:
     is_settled_first, act = SCENARIOS[scenario]
-    item = sandbox("alice", forking("orders", "fulfilment"))
-    cluster = Cluster(deployment(), service(), deployment("fulfilment"), kafka_cluster(), kafka_consumer(), item)
+    cluster = make()
     if is_settled_first:
         await cluster.settle()
     await act(cluster)
@@ -105,12 +120,17 @@ async def run_until_crash(cluster: Cluster, survived: int, *, is_last_done: bool
 @pytest.mark.parametrize(
     "is_last_done", [pytest.param(True, id="after the write"), pytest.param(False, id="before it")]
 )
+@pytest.mark.parametrize("make", [pytest.param(shop, id="Polling"), pytest.param(fenced_shop, id="Fenced")])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_every_crash_ends_as_if_there_had_been_none(scenario: str, is_last_done: bool) -> None:  # noqa: FBT001
-    expected = await end_of(await prepared(scenario))
+async def test_every_crash_ends_as_if_there_had_been_none(
+    scenario: str,
+    make: Callable[[], Cluster],
+    is_last_done: bool,  # noqa: FBT001
+) -> None:
+    expected = await end_of(await prepared(scenario, make))
     crashes = 0
     while True:
-        cluster = await prepared(scenario)
+        cluster = await prepared(scenario, make)
         if not await run_until_crash(cluster, crashes, is_last_done=is_last_done):
             break
         assert await end_of(cluster) == expected, f"crash at write {crashes + 1}"

@@ -7,14 +7,29 @@ import pytest
 from builders import (
     deployment,
     finalized,
+    forking,
     having,
     sandbox,
     ttl,
 )
 from sidestream.api.labels import FINALIZER, FORCE_CLEANUP
 from sidestream.kube import port
+from sidestream.kube.port import Object
 from unit.sandbox.cluster import Cluster
-from unit.sandbox.scenes_live import MADE, STATUS, shop, workloads
+from unit.sandbox.scenes_live import MADE, STATUS, fenced_shop, shop, workloads
+
+ROUTE = "kafkaroutes/fulfilment-orders-alice"
+
+
+async def draining(cluster: Cluster) -> Object:
+    """The hand-off once it has come to Draining."""
+    for _ in range(20):
+        route = cluster.api.live(port.KAFKA_ROUTES, "fulfilment-orders-alice")
+        if route is not None and route["status"]["phase"] == "Draining":
+            return route
+        await cluster.reconcile()
+        await cluster.others()
+    raise AssertionError("it never drains")
 
 
 async def test_deletion_goes_step_by_step() -> None:
@@ -81,6 +96,90 @@ async def test_deletion_needs_nothing_of_what_the_sandbox_was_made_from(kind: po
     await cluster.settle()
     assert cluster.made() == []
     assert cluster.api.live(port.SANDBOXES, "alice") is None
+
+
+async def test_a_hand_off_outlives_its_sandbox_until_the_baseline_has_passed() -> None:
+    cluster = fenced_shop()
+    await cluster.settle()
+    cluster.has_baseline_passed = False
+    await cluster.delete()
+    await cluster.settle()
+    assert cluster.api.live(port.SANDBOXES, "alice") is None
+    assert cluster.made() == [ROUTE]
+    cluster.has_baseline_passed = True
+    await cluster.others()
+    assert cluster.made() == []
+
+
+async def test_a_sandbox_of_the_same_name_waits_for_the_hand_off_of_the_last_one() -> None:
+    cluster = fenced_shop()
+    await cluster.settle()
+    cluster.has_baseline_passed = False
+    await cluster.delete()
+    await cluster.settle()
+    cluster.api.seed(sandbox("alice", forking("orders", "fulfilment"), having("metadata.uid", "another")))
+    await cluster.settle()
+    status, reason, message = cluster.condition("Accepted")
+    assert (status, reason) == ("False", "NameTaken")
+    assert message == (
+        "Workload fulfilment: KafkaRoute fulfilment-orders-alice belongs to an earlier Sandbox of this name and is not "
+        "gone yet: it goes when consumer group fulfilment has passed the records that were that Sandbox's"
+    )
+    assert cluster.made() == [ROUTE]
+    cluster.has_baseline_passed = True
+    await cluster.settle()
+    assert cluster.conditions()["Ready"] == "True/Ready"
+    assert cluster.made() == MADE
+
+
+async def test_a_fork_that_is_deleted_while_it_drains_is_made_again_and_then_goes() -> None:
+    cluster = fenced_shop()
+    await cluster.settle()
+    await cluster.delete()
+    await draining(cluster)
+    cluster.api.remove(port.DEPLOYMENTS, "fulfilment-alice")
+    cluster.run_pods()
+    cluster.run_kafka()
+    await cluster.reconcile()
+    assert "deployments/fulfilment-alice" in cluster.made()
+    await cluster.settle()
+    assert cluster.made() == []
+    assert cluster.api.live(port.SANDBOXES, "alice") is None
+
+
+async def test_the_baselines_pods_take_over_while_everything_goes() -> None:
+    cluster = fenced_shop()
+    cluster.edit(workloads=workloads("fulfilment", containers=[{"image": "pr:1"}]))
+    await cluster.settle()
+    await cluster.delete()
+    route = await draining(cluster)
+    cluster.api.seed({**route, "status": {**route["status"], "handback": True}})
+    await cluster.reconcile()
+    fork = cluster.api.live(port.DEPLOYMENTS, "fulfilment-alice")
+    assert fork is not None
+    (app,) = fork["spec"]["template"]["spec"]["containers"]
+    assert app["image"] == "fulfilment:1"
+    assert {"name": "KAFKA_GROUP_ID", "value": "fulfilment.sbx.alice"} in app["env"]
+    cluster.api.forget_requests()
+    await cluster.reconcile()
+    assert cluster.api.writes == []
+    await cluster.settle()
+    assert cluster.made() == []
+
+
+@pytest.mark.parametrize("asked", ["halted", "stranded", "handback"])
+async def test_a_fork_is_written_once_for_what_its_hand_off_asks(asked: str) -> None:
+    cluster = fenced_shop()
+    await cluster.settle()
+    await cluster.delete()
+    route = await draining(cluster)
+    cluster.api.seed({**route, "status": {**route["status"], asked: True}})
+    await cluster.reconcile()
+    cluster.run_deployments()
+    await cluster.reconcile()
+    cluster.api.forget_requests()
+    await cluster.reconcile()
+    assert cluster.api.writes == []
 
 
 async def test_deletion_waits_for_a_recorded_group_and_says_so() -> None:

@@ -14,8 +14,9 @@ from sidestream.api.labels import SANDBOX as SANDBOX_LABEL
 from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
-from sidestream.sandbox.fork import GroupVariable, fork_deployment, stopped, template_mark, wanted_replicas
+from sidestream.sandbox.fork import fork_deployment, stopped, template_mark, wanted_replicas
 from sidestream.sandbox.labels import Selection, selections_of
+from sidestream.sandbox.variables import GroupVariable
 
 ALICE = Sandbox.from_json(sandbox())
 OUR_LABELS = {MANAGED_BY: "sidestream", SANDBOX_LABEL: "alice", BASELINE: "orders", ROUTING_KEY: "alice"}

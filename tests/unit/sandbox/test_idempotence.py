@@ -34,7 +34,7 @@ workloads = st.fixed_dictionaries(
 specs = st.lists(workloads, min_size=1, max_size=3, unique_by=lambda item: str(item["deployment"]))
 
 
-def world(spec: list[Object]) -> Cluster:
+def world(spec: list[Object], coordination: str, *, suspended: bool) -> Cluster:
     """Three Deployments, Services of one and of two of them, and a consumer."""
     in_shop = having("spec.template.metadata.labels", {"app": "orders", "part-of": "shop"})
     also = having("spec.template.metadata.labels", {"app": "billing", "part-of": "shop"})
@@ -45,8 +45,8 @@ def world(spec: list[Object]) -> Cluster:
         service("orders"),
         service("front", selecting({"part-of": "shop"})),
         kafka_cluster(),
-        kafka_consumer(),
-        sandbox("alice", having("spec.workloads", spec)),
+        kafka_consumer("fulfilment-orders", having("spec.coordination", coordination)),
+        sandbox("alice", having("spec.workloads", spec), having("spec.suspended", suspended)),
     )
 
 
@@ -59,15 +59,21 @@ async def comes_to_rest(cluster: Cluster) -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(specs, specs)
-def test_every_spec_comes_to_rest_and_leaves_nothing(first: list[Any], second: list[Any]) -> None:
+@given(specs, specs, st.sampled_from(["Polling", "Fenced"]), st.booleans(), st.booleans())
+def test_every_spec_comes_to_rest_and_leaves_nothing(
+    first: list[Any],
+    second: list[Any],
+    coordination: str,
+    slept: bool,  # noqa: FBT001
+    sleeps: bool,  # noqa: FBT001
+) -> None:
     async def live() -> None:
-        cluster = world(first)
+        cluster = world(first, coordination, suspended=slept)
         await comes_to_rest(cluster)
-        cluster.edit(workloads=second)
+        cluster.edit(workloads=second, suspended=sleeps)
         await comes_to_rest(cluster)
         if cluster.conditions()["Accepted"] == "True/Accepted":
-            fresh = world(second)
+            fresh = world(second, coordination, suspended=sleeps)
             await comes_to_rest(fresh)
             assert cluster.made() == fresh.made()
         await cluster.delete()

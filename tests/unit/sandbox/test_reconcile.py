@@ -88,7 +88,15 @@ async def test_the_status_tells_what_was_made_and_leaves_the_routes_to_their_own
             "baselineGeneration": 1,
         },
     ]
-    assert status["kafka"] == [{"consumer": "fulfilment-orders", "group": "fulfilment.sbx.alice", "phase": "Active"}]
+    assert status["kafka"] == [
+        {
+            "consumer": "fulfilment-orders",
+            "group": "fulfilment.sbx.alice",
+            "phase": "Active",
+            "partitions": 0,
+            "pending": 0,
+        }
+    ]
     assert (status["routingKey"], status["observedGeneration"]) == ("alice", 1)
     assert (status["lastChangedAt"], status["expiresAt"]) == ("2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z")
     assert [entry["service"] for entry in status["routes"]] == ["orders"]

@@ -22,8 +22,11 @@ from sidestream.sandbox.removal import Removal, Stage
 from sidestream.sandbox.status import farewell_conditions
 from unit.sandbox.scenes import (
     BILLING,
+    CONSUMING,
+    FULFILMENT,
     GONE,
     LEFT_SERVICE,
+    RUNNING,
     WITHDRAWN,
     entry,
     fork,
@@ -38,6 +41,7 @@ from unit.sandbox.scenes import (
     targets,
     with_entry,
 )
+from unit.sandbox.scenes_live import FENCED
 
 
 @pytest.mark.parametrize(
@@ -195,6 +199,83 @@ def test_a_sandbox_is_deleted_in_order(
     assert [news.reason for news in result.news] == ["Deleting"]
 
 
+RETIRING = route("Retiring", FENCED, deleting(), finalized(FINALIZER))
+
+
+def test_a_sandbox_does_not_wait_for_a_hand_off_that_only_the_baseline_has_to_pass() -> None:
+    result = planned(RETIRING, going())
+    assert (result.finalizer, result.writes, result.deletes) == ("remove", (), ())
+    assert [news.reason for news in result.news] == ["Deleted"]
+
+
+@pytest.mark.parametrize(
+    ("left", "ready"),
+    [
+        pytest.param(
+            [fork("fulfilment-alice")], "Waits until the pods of Deployment fulfilment-alice are gone", id="a fork"
+        ),
+        pytest.param(
+            [route("Draining", FENCED, having("metadata.name", "other"), deleting(), finalized(FINALIZER))],
+            "Waits until the fork has worked off the records of KafkaRoute other",
+            id="a hand-off that drains",
+        ),
+        pytest.param(
+            [route("Deleting", FENCED, having("metadata.name", "other"), deleting(), finalized(FINALIZER))],
+            "Waits until the consumer group of KafkaRoute other is deleted",
+            id="a group that is not deleted",
+        ),
+    ],
+)
+def test_all_but_a_hand_off_that_retires_is_waited_for(left: list[Object], ready: str) -> None:
+    result = planned(RETIRING, *left, going())
+    assert result.finalizer == "keep"
+    assert said(result, "Ready")[2] == ready
+
+
+def test_a_hand_off_that_retires_and_was_not_deleted_is_deleted_first() -> None:
+    result = planned(route("Retiring", FENCED), going())
+    assert result.finalizer == "keep"
+    assert targets(result.deletes) == ["kafkaroutes/fulfilment-orders-alice"]
+
+
+DRAIN = {"policy": "Handback", "timeout": "1m"}
+LEAVING = (FENCED, deleting(), finalized(FINALIZER))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(going(having("spec.drain", DRAIN)), id="the Sandbox goes"),
+        pytest.param(
+            sandbox(
+                "alice",
+                FULFILMENT,
+                having("spec.drain", DRAIN),
+                having("spec.suspended", value=True),
+                finalized(FINALIZER),
+            ),
+            id="it is suspended",
+        ),
+        pytest.param(sandbox("alice", having("spec.drain", DRAIN), finalized(FINALIZER)), id="the workload goes"),
+    ],
+)
+def test_a_drain_policy_that_changes_reaches_a_hand_off_on_its_way_back(item: Object) -> None:
+    live = route("Draining", *LEAVING)
+    result = planned(*CONSUMING, deployment(), RUNNING, live, item)
+    (told,) = (effect.obj for effect in result.writes if effect.obj["kind"] == "KafkaRoute")
+    assert told["spec"] == {**live["spec"], "drain": DRAIN}
+    assert told["metadata"]["uid"] == live["metadata"]["uid"]
+    assert FORCE_CLEANUP not in told["metadata"]["annotations"]
+    same = planned(*CONSUMING, deployment(), RUNNING, {**live, "spec": told["spec"]}, item)
+    assert "kafkaroutes/fulfilment-orders-alice" not in targets(same.writes)
+
+
+def test_force_cleanup_is_an_answer_of_a_deletion_only() -> None:
+    item = sandbox("alice", having("metadata.annotations", {FORCE_CLEANUP: "discard"}), finalized(FINALIZER))
+    result = planned(*CONSUMING, deployment(), RUNNING, route("Draining", *LEAVING), item)
+    assert "kafkaroutes/fulfilment-orders-alice" not in targets(result.writes)
+
+
 def test_the_finalizer_goes_when_nothing_is_left() -> None:
     result = planned(going())
     assert result.finalizer == "remove"
@@ -212,7 +293,7 @@ def test_force_cleanup_is_handed_on_to_the_kafka_routes() -> None:
     (forced,) = (effect.obj for effect in result.writes)
     assert forced["metadata"]["annotations"][FORCE_CLEANUP] == "discard"
     assert forced["metadata"]["uid"] == "uid-kafkaroutes-fulfilment-orders-alice"
-    assert forced["spec"] == route("Active")["spec"]
+    assert forced["spec"] == {**route("Active")["spec"], "drain": {"policy": "Wait", "timeout": "15m"}}
     assert targets(result.deletes) == ["kafkaroutes/fulfilment-orders-alice"]
 
 

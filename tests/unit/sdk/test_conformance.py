@@ -9,6 +9,20 @@ from typing import Any
 import pytest
 
 from sidestream_sdk.baggage import HeaderRules, HeaderValue, Reading, tenant_reader
+from sidestream_sdk.fences import (
+    FencedChange,
+    Verdict,
+    acknowledged,
+    baseline_verdict,
+    bounds,
+    due,
+    fork_verdict,
+    is_ready,
+    parse_changes,
+    settled,
+)
+from sidestream_sdk.filter import steps_of
+from sidestream_sdk.notes import Kind, Notes
 from sidestream_sdk.ownership import Mapping, rule_of, takes, why_not_join
 
 VECTORS = Path(__file__).parents[2] / "conformance"
@@ -67,3 +81,64 @@ def test_forks_join_their_group_when_the_vector_says(case: Any) -> None:
         reason = why_not_join(mapping, sandbox=join["sandbox"], group=join["group"])
         assert (reason is None) == join["may"], (join, reason)
     assert why_not_join(mapping, sandbox=None, group="fulfilment") is None
+
+
+def notes_of(raw: Any) -> Notes:
+    acks = {change: {Kind(kind): value for kind, value in kinds.items()} for change, kinds in raw["acks"].items()}
+    return Notes(raw["version"], raw["epoch"], acks, raw["app"])
+
+
+@pytest.mark.parametrize("case", cases("metadata.json"))
+def test_metadata_says_what_the_vector_says(case: Any) -> None:
+    notes = Notes.parse(case["text"])
+
+    assert notes == notes_of(case["expect"])
+    if "encodes" in case:
+        assert notes.encode() == case["encodes"]
+
+
+def fenced_change(fence: Any) -> FencedChange:
+    raw = {
+        "id": "c1",
+        "sandbox": "alice",
+        "key": "alice",
+        "group": "g",
+        "phase": "Active",
+        "partitions": {} if fence is None else {"0": fence},
+    }
+    (change,) = parse_changes([raw], "orders.created")
+    return change
+
+
+@pytest.mark.parametrize("side", ["baseline", "fork"])
+@pytest.mark.parametrize("case", cases("fences.json"))
+def test_fences_decide_and_ask_what_the_vector_says(case: Any, side: str) -> None:
+    change, expected = fenced_change(case["fence"]), case[side]
+    notes = Notes(acks={"c1": {Kind(kind): value for kind, value in case["acks"].items()}})
+    sandbox = "alice" if side == "fork" else None
+    decide = fork_verdict if side == "fork" else baseline_verdict
+
+    for offset, verdict in expected["verdicts"].items():
+        assert decide([bounds(change, 0, notes)], int(offset)) is Verdict[verdict.upper()], offset
+        begins, steps = steps_of((change,), 0, notes, sandbox=sandbox)
+        ahead = [step for begin, step in zip(begins, steps, strict=True) if begin <= int(offset)]
+        assert ahead[-1] is Verdict[verdict.upper()], "the record loop's table differs"
+
+    asked = list(due([change], 0, notes, sandbox=sandbox))
+    if expected["due"] is None:
+        assert asked == []
+        return
+    (owed,) = asked
+    given = expected["due"]
+    assert owed.kind == given["kind"]
+    assert is_ready(owed, committed=given.get("committed", 0)) == (given["value"] is not None)
+    if given["value"] is not None:
+        assert acknowledged(owed, position=given["position"], end=given["end"]) == given["value"]
+
+
+@pytest.mark.parametrize("case", cases("fences.json"))
+def test_notes_keep_what_the_vector_says(case: Any) -> None:
+    notes = Notes(acks={"c1": {Kind(kind): value for kind, value in case["acks"].items()}} if case["acks"] else {})
+    left = settled(notes, [fenced_change(case["fence"])], 0)
+
+    assert dict(left.acks.get("c1", {})) == case["settled"]

@@ -44,7 +44,7 @@ def test_automatic_commits_pass_over_foreign_records(broker: Broker, subscribed:
 def test_closing_commits_what_was_passed_over(
     broker: Broker, subscribed: Subscribed, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidestream_sdk.consumer.PROGRESS_SECONDS", 3600.0)
+    monkeypatch.setattr("sidestream_sdk.member.PROGRESS_SECONDS", 3600.0)
     config = {"auto.commit.interval.ms": 600_000, "enable.auto.offset.store": False}
     consumer = subscribed(config)
     for _ in OURS:
@@ -119,7 +119,8 @@ def test_the_applications_own_commits_are_kept_and_foreign_records_passed_over(
 def poll_for_progress(consumer: Consumer) -> None:
     """Make the consumer look for skipped records to commit past, without reading on."""
     assert isinstance(consumer, SandboxConsumer)
-    consumer._commit_progress(now=True)
+    assert consumer._member is not None
+    consumer._member.commit_skipped()
 
 
 @pytest.mark.parametrize(
@@ -161,8 +162,9 @@ def test_a_rebalance_reaches_the_application_and_forgets_the_partition(
     poll_until(consumer, lambda: len(events) == 2)
 
     assert events == [("assign", consumer), ("revoke", consumer)]
-    assert consumer._progress is not None
-    assert consumer._progress._partitions == {}
+    assert consumer._member is not None
+    assert consumer._member.progress is not None
+    assert consumer._member.progress._partitions == {}
 
 
 def test_seeking_back_gives_the_records_again(broker: Broker, server: MappingServer, start: Start, topic: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from builders import FakeClock
-from fakes.mapping_server import MappingServer, change_json, mapping_json, mapping_server
+from fakes.mapping_server import EPOCH, MappingServer, change_json, mapping_json, mapping_server
 from sidestream_sdk.fetch import Answer
 from sidestream_sdk.identity import Identity
 from sidestream_sdk.mapping import MappingClient
@@ -45,12 +45,20 @@ class Script:
             raise answer
         return answer
 
+    def break_off(self) -> None:
+        """Nothing is ever in flight."""
+
     def close(self) -> None:
         """Nothing is ever in flight."""
 
 
 def ok(*changes: dict[str, Any], etag: str = '"1"', poll_interval: float = 10) -> Answer:
     return Answer(200, etag, json.dumps(mapping_json(*changes, poll_interval=poll_interval)).encode())
+
+
+def versioned(version: int, seen: int | None, *changes: dict[str, Any], epoch: str = EPOCH) -> Answer:
+    body = mapping_json(*changes, poll_interval=10, version=version) | {"epoch": epoch}
+    return Answer(200, f'"{version}-{len(changes)}"', json.dumps(body).encode(), seen)
 
 
 def client(script: Script, identity: Identity = BASELINE, clock: FakeClock | None = None) -> MappingClient:
@@ -89,6 +97,94 @@ def test_an_unchanged_mapping_costs_no_body() -> None:
     assert reader.mapping is first
     assert reader.age() == 0
 
+
+# --- versions
+
+
+def test_an_answer_of_a_replica_that_lags_behind_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+    script = Script(versioned(20, 30, change_json()), versioned(25, 29, change_json(phase="Draining")))
+    reader = client(script)
+    reader.poll()
+
+    pause = reader.poll()
+
+    assert phase(reader.mapping) == "Active"
+    assert reader.seen == 30
+    assert reader.stale_answers == 1
+    assert pause <= RETRY_SECONDS
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(versioned(20, 30, change_json(phase="Draining")), id="that has seen as much"),
+        pytest.param(versioned(31, None, change_json(phase="Draining")), id="that does not tell, but says more"),
+        pytest.param(versioned(5, 6, change_json(phase="Draining"), epoch="other"), id="of another installation"),
+    ],
+)
+def test_every_other_answer_is_taken(answer: Answer) -> None:
+    reader = client(Script(versioned(20, 30, change_json()), answer))
+    reader.poll()
+    reader.poll()
+
+    assert phase(reader.mapping) == "Draining"
+    assert reader.stale_answers == 0
+
+
+def test_an_unchanged_mapping_may_have_been_seen_to_be_newer() -> None:
+    reader = client(Script(versioned(20, 30), Answer(304, seen=40), Answer(304, seen=35), Answer(304)))
+    for expected in (30, 40, 40, 40):
+        reader.poll()
+        assert reader.seen == expected
+
+
+def test_who_needs_a_newer_mapping_asks_without_waiting_until_it_is_there() -> None:
+    script = Script(versioned(20, 20), versioned(20, 20), versioned(20, 25), Answer(304))
+    reader = client(script)
+    reader.poll()
+    reader.catch_up(25, EPOCH)
+
+    for _ in range(3):
+        reader.poll()
+
+    assert script.waits == ["", "", "", "wait=5"]
+    assert script.etags == ["", "", "", '"20-0"']
+
+
+@pytest.mark.parametrize(
+    ("version", "epoch"),
+    [pytest.param(20, EPOCH, id="that is there"), pytest.param(99, "other", id="of another installation")],
+)
+def test_a_version_that_is_no_news_is_not_asked_for(version: int, epoch: str) -> None:
+    script = Script(versioned(20, 20), Answer(304))
+    reader = client(script)
+    reader.poll()
+    reader.catch_up(version, epoch)
+
+    reader.poll()
+
+    assert script.waits == ["", "wait=5"]
+
+
+def test_over_http_a_request_that_waits_is_broken_off_for_a_newer_mapping(
+    server: MappingServer, started: Callable[[str | None], MappingClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.publish(mapping_json(version=20, poll_interval=3600))
+    reader = started(None)
+    server.wait_for_waiting(1)
+    begin = time.monotonic()
+
+    server.seen = 25
+    while reader.seen < 25:
+        assert time.monotonic() - begin < 5, "the request that waits was waited for"
+        reader.catch_up(25, EPOCH)
+        time.sleep(0.05)
+
+    assert caplog.records == [], "that the service is away was told, although it was us who broke off"
+
+
+# --- failures
 
 FAILURES = [
     pytest.param(OSError("Connection refused"), id="nothing listens"),

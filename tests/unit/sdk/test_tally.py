@@ -63,6 +63,26 @@ def test_the_age_of_the_oldest_mapping_is_shown(registry: CollectorRegistry) -> 
     assert registry.get_sample_value("sidestream_sdk_mapping_age_seconds", {"group": "fulfilment"}) == 2.0
 
 
+def test_held_records_are_counted_beside_what_becomes_of_them(registry: CollectorRegistry) -> None:
+    consumer(processed=3, skipped=10).of("orders.created").held = 2
+
+    assert records(registry, "hold") == 2
+    assert records(registry, "process") == 3
+
+
+def test_what_is_pending_is_shown_of_open_consumers(registry: CollectorRegistry) -> None:
+    for pending in (2, 1):
+        counted = ConsumerTally("fulfilment", lambda: None, lambda: 5, pending=pending, waiting=1, dropped_metadata=4)
+        tally.REGISTRY.add(counted)
+    tally.REGISTRY.close(counted)
+
+    shown = {
+        name: registry.get_sample_value(f"sidestream_sdk_{name}", {"group": "fulfilment"})
+        for name in ("pending_fences", "waiting_partitions", "stale_answers", "dropped_metadata")
+    }
+    assert shown == {"pending_fences": 2, "waiting_partitions": 1, "stale_answers": 5, "dropped_metadata": 4}
+
+
 def test_the_default_registry_has_the_metrics_once() -> None:
     export_metrics()
     export_metrics()
