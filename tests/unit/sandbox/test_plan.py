@@ -30,13 +30,14 @@ from builders import (
     thing,
     ttl,
 )
-from sidestream.api.labels import FINALIZER
+from sidestream.api.labels import FINALIZER, FORCE_CLEANUP
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, Object
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.plan import plan
 from unit.sandbox.scenes import (
     BASELINE_OBJECTS,
     CONFIG,
+    FULFILMENT,
     GONE,
     PINNED,
     WITHDRAWN,
@@ -51,6 +52,7 @@ from unit.sandbox.scenes import (
     targets,
     with_entry,
 )
+from unit.sandbox.scenes_live import FENCED
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,11 @@ def test_messages_have_no_time_in_them() -> None:
     assert messages[0] == messages[1]
 
 
+TOLD = having(
+    "spec.template.spec.containers",
+    [{"name": "app", "image": "i", "env": [{"name": "KAFKA_GROUP_ID", "value": "fulfilment.sbx.alice"}]}],
+)
+
 worlds = st.lists(
     st.sampled_from(
         [
@@ -174,6 +181,11 @@ worlds = st.lists(
             WITHDRAWN,
             route("Active"),
             route("Drained", deleting(), finalized(FINALIZER)),
+            *(
+                route("Draining", FENCED, deleting(), finalized(FINALIZER), having(f"status.{asked}", value=True))
+                for asked in ("halted", "stranded", "handback")
+            ),
+            route("Retiring", FENCED, deleting(), finalized(FINALIZER)),
             pod("p", ours()),
             sandbox("old", routing_key("alice"), created("2025-01-01T00:00:00Z")),
         ]
@@ -188,6 +200,9 @@ sandboxes = st.sampled_from(
         sandbox("alice", PINNED),
         GONE,
         with_entry(GONE),
+        sandbox("alice", forking("orders", "fulfilment"), having("spec.suspended", value=True)),
+        sandbox("alice", forking("fulfilment"), having("spec.drain", {"policy": "Handback", "timeout": "1m"})),
+        going(FULFILMENT, having("metadata.annotations", {FORCE_CLEANUP: "discard"})),
     ]
 )
 
@@ -221,3 +236,39 @@ def test_no_fork_goes_while_it_is_routed_or_its_hand_off_lives(world: list[Objec
         assert "deployments/fulfilment-alice" not in targets(result.deletes)
     if item.get("status", {}).get("routes"):
         assert not [name for name in targets(result.deletes) if name.endswith("s/orders-alice")]
+
+
+ENDINGS = [
+    route(phase, FENCED, deleting(), finalized(FINALIZER), *(having(f"status.{name}", value=True) for name in asked))
+    for phase, asked in (
+        ("Active", ()),
+        ("Freezing", ("halted",)),
+        ("Draining", ("stranded",)),
+        ("Draining", ("handback",)),
+        ("Drained", ("stranded",)),
+        ("Retiring", ()),
+    )
+]
+OWNERS = [
+    sandbox("alice", FULFILMENT),
+    sandbox("alice", FULFILMENT, having("spec.suspended", value=True)),
+    sandbox("alice", FULFILMENT, having("spec.drain", {"policy": "Handback", "timeout": "1m"})),
+    sandbox("alice", finalized(FINALIZER)),
+    going(FULFILMENT, having("spec.drain", {"policy": "Handback", "timeout": "1m"})),
+    going(FULFILMENT, having("metadata.annotations", {FORCE_CLEANUP: "discard"})),
+]
+
+
+@pytest.mark.parametrize("forks", [[], [fork("fulfilment-alice", having("spec.replicas", 0), TOLD)]])
+@pytest.mark.parametrize("ending", [*ENDINGS, route("Active", FENCED)])
+@pytest.mark.parametrize("item", OWNERS)
+def test_no_object_is_written_twice_nor_written_and_deleted_in_one_plan(
+    item: Object, ending: Object, forks: list[Object]
+) -> None:
+    baselines = (deployment(), deployment("fulfilment"), kafka_cluster())
+    result = planned(*baselines, kafka_consumer("fulfilment-orders", FENCED), *forks, ending, item)
+    written, deleted = targets(result.writes), targets(result.deletes)
+    assert len(set(written)) == len(written)
+    assert len(set(deleted)) == len(deleted)
+    is_forced = FORCE_CLEANUP in item["metadata"].get("annotations", {})
+    assert set(written).isdisjoint(deleted) or is_forced
