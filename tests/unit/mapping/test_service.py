@@ -124,6 +124,9 @@ class Always:
         del url, etag, timeout
         return self.answer
 
+    def break_off(self) -> None:
+        """Nothing is ever in flight."""
+
     def close(self) -> None:
         """Nothing is ever in flight."""
 
