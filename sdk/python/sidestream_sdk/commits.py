@@ -141,10 +141,16 @@ class Commits:
                     partition.committed = item.offset
 
     def how_far(self, places: Collection[Place]) -> list[TopicPartition]:
-        """What is to be committed when these partitions go; nothing where the application commits."""
+        """What is to be committed when these partitions go; nothing where the application commits.
+
+        As with librdkafka, an application that turned back is taken at its word then, and only then.
+        """
         if not self._settings.auto_commit:
             return []
-        return [item for item in self._changed(self._how_far()) if place_of(item) in places]
+        offsets = {place: item for place, item in self._how_far().items() if place in places}
+        return [
+            item for place, item in offsets.items() if self._can_keep_notes(place) and not self._is_known(place, item)
+        ]
 
     def commit_last(self, offsets: list[TopicPartition]) -> None:
         """Commit before partitions go; what fails is handled again by their next owner."""
@@ -229,8 +235,15 @@ class Commits:
 
     def _changed(self, offsets: dict[Place, TopicPartition]) -> list[TopicPartition]:
         """What of these this consumer has not committed, and can without wiping out the partition's notes."""
-        known = {place for place, item in self._partitions.items() if item.notes is not None}
-        return [item for place, item in offsets.items() if place in known and self._is_news(place, item)]
+        return [item for place, item in offsets.items() if self._can_keep_notes(place) and self._is_news(place, item)]
+
+    def _can_keep_notes(self, place: Place) -> bool:
+        partition = self._partitions.get(place)
+        return partition is not None and partition.notes is not None
+
+    def _is_known(self, place: Place, item: TopicPartition) -> bool:
+        partition = self._partitions.get(place)
+        return partition is not None and item.offset == partition.committed
 
     def _is_news(self, place: Place, item: TopicPartition) -> bool:
         partition = self._partitions.get(place)

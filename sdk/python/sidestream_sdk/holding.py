@@ -31,14 +31,15 @@ M = TypeVar("M", bound=Placed)
 class Holding(Generic[M]):
     """The held records of each partition, which partitions to read no further, and which the application paused.
 
-    A partition with held records is paused until the last of them was handed out or skipped.
+    A partition with held records is paused until the last of them was handed out or skipped. To librdkafka a partition
+    stays paused when it is taken away and given again, whoever paused it; so what was paused is remembered here too.
     """
 
     def __init__(self) -> None:
-        self.to_pause: list[Place] = []
-        """Partitions that hold records since last looked at, and are still read."""
         self.ready: deque[Place] = deque()
         """Partitions whose first held record can be decided."""
+        self.stopped: set[Place] = set()
+        """Partitions that are read no further because they hold records, or held some when they were taken away."""
         self._held: dict[Place, deque[M]] = {}
         self._paused: set[Place] = set()
 
@@ -55,7 +56,6 @@ class Holding(Generic[M]):
         place = (record.topic() or "", record.partition() or 0)
         if place not in self._held:
             self._held[place] = deque()
-            self.to_pause.append(place)
         self._held[place].append(record)
 
     def first(self, place: Place) -> M | None:
@@ -75,9 +75,7 @@ class Holding(Generic[M]):
         """Forget what is held of these partitions: they were taken away, or are read anew."""
         for place in places:
             self._held.pop(place, None)
-            self._paused.discard(place)
         self.ready = deque(place for place in self.ready if place in self._held)
-        self.to_pause = [place for place in self.to_pause if place in self._held]
 
     def pause(self, places: Iterable[Place]) -> None:
         """The application paused these partitions."""

@@ -165,9 +165,10 @@ class Member:
 
     def pause_held(self) -> None:
         """Read no further where records are held since a moment ago."""
-        fresh, self.holding.to_pause = self.holding.to_pause, []
+        fresh = [place for place in self.holding.places() if place not in self.holding.stopped]
         if fresh:
             self._plain.pause(fresh)
+            self.holding.stopped.update(fresh)
 
     def next_held(self) -> Message | None:
         """The next held record of ours that can be handed out by now."""
@@ -184,7 +185,7 @@ class Member:
             elif self.holding.pop(place):
                 ready.popleft()
                 self.records.refresh()
-                self._plain.resume([place])
+                self._read_on([place])
             if taken:
                 return record
         return None
@@ -194,6 +195,14 @@ class Member:
         self.records.refresh()
         self.holding.ready.clear()
         self.holding.ready.extend(self.holding.places())
+
+    def _read_on(self, places: Iterable[Place]) -> None:
+        """Read on what was stopped here, unless the application wants it stopped."""
+        stopped = self.holding.stopped.intersection(places)
+        self.holding.stopped -= stopped
+        ours = [place for place in stopped if not self.holding.is_paused(place)]
+        if ours:
+            self._plain.resume(ours)
 
     # --- what the record filter asks
 
@@ -228,6 +237,7 @@ class Member:
         given = self.partitions.add(partitions)
         places = [place_of(item) for item in given]
         self.holding.drop(places)
+        self._read_on(places)
         if self.progress is not None:
             self.progress.forget(places)
         self._judge_versions()
@@ -270,13 +280,8 @@ class Member:
         """It reads this partition from elsewhere."""
         if self.progress is not None:
             self.progress.forget([place])
-        if place in self.holding:
-            is_paused = self.holding.is_paused(place)
-            self.holding.drop([place])
-            if is_paused:
-                self.holding.pause([place])
-            else:
-                self._plain.resume([place])
+        self.holding.drop([place])
+        self._read_on([place])
         self.records.refresh()
 
     def committed(self, offsets: Mapping[Place, int] | None) -> None:

@@ -26,6 +26,110 @@ def commits_by_itself(stage: Stage) -> object:
     return numbers
 
 
+SELDOM = {"auto.commit.interval.ms": 600_000}
+
+
+def commits_what_was_handed_out_when_it_closes(stage: Stage) -> object:
+    consumer = stage.subscribed(SELDOM)
+    numbers = read_numbers(consumer, 3)
+    before = stage.committed()
+    consumer.close()
+    return numbers, before, stage.committed()
+
+
+def commits_what_was_handed_out_when_partitions_go(stage: Stage) -> object:
+    consumer = stage.subscribed(SELDOM)
+    numbers = read_numbers(consumer, 4)
+    consumer.unsubscribe()
+    poll_until(consumer, lambda: stage.committed() == 4)
+    return numbers
+
+
+def commits_what_was_handed_out_when_they_are_given_back(stage: Stage) -> object:
+    consumer = stage.assigned(SELDOM)
+    numbers = read_numbers(consumer, 2)
+    consumer.unassign()
+    poll_until(consumer, lambda: stage.committed() == 2)
+    return numbers
+
+
+def commits_nothing_by_itself_twice_or_backwards(stage: Stage) -> object:
+    consumer = stage.assigned(SELDOM)
+    read_numbers(consumer, 4)
+    consumer.commit(asynchronous=False)
+    consumer.seek(stage.partition(1))
+    read_numbers(consumer, 1)
+    consumer.close()
+    return stage.committed()
+
+
+def commits_on_after_a_commit_of_less(stage: Stage) -> object:
+    consumer = stage.assigned(SELDOM)
+    read_numbers(consumer, 3)
+    consumer.commit(offsets=[stage.partition(1)], asynchronous=False)
+    consumer.close()
+    return stage.committed()
+
+
+def commits_where_it_was_before_it_sought(stage: Stage) -> object:
+    consumer = stage.assigned(OWN_COMMITS)
+    read_numbers(consumer, 3)
+    consumer.seek(stage.partition(1))
+    seen = [repr(consumer.commit(asynchronous=False)), read_numbers(consumer, 1)]
+    return [*seen, outcome(lambda: consumer.commit(asynchronous=False)), stage.committed()]
+
+
+def commits_what_is_stored_when_it_closes(stage: Stage) -> object:
+    consumer = stage.subscribed({**SELDOM, "enable.auto.offset.store": False})
+    read_numbers(consumer, 3)
+    consumer.store_offsets(offsets=[stage.partition(2)])
+    consumer.close()
+    return stage.committed()
+
+
+def tells_of_its_commits(stage: Stage) -> object:
+    told: list[tuple[object, set[int]]] = []
+
+    def note(error: object, partitions: list[TopicPartition]) -> None:
+        told.append((error, {item.offset for item in partitions if item.offset >= 0}))
+
+    consumer = stage.subscribed({**SELDOM, "on_commit": note})
+    read_numbers(consumer, 3)
+    consumer.unsubscribe()
+    poll_until(consumer, lambda: bool(told))
+    return told
+
+
+def metadata_of_the_application(stage: Stage) -> object:
+    consumer = stage.subscribed({**OWN_COMMITS, "enable.auto.offset.store": False})
+    read_numbers(consumer, 3)
+    seen = []
+    for offset in (1, 2):
+        place = TopicPartition(stage.topic, 0, offset, f"mine {offset}")
+        if offset == 1:
+            seen += consumer.commit(offsets=[place], asynchronous=False)
+        else:
+            consumer.store_offsets(offsets=[place])
+            seen += [item for item in consumer.commit(asynchronous=False) if item.offset >= 0]
+        seen += consumer.committed([place], 10)
+    return [(item.offset, item.metadata, item.error) for item in seen]
+
+
+def a_commit_before_partitions_go(stage: Stage) -> object:
+    seen: list[object] = []
+
+    def give_back(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        seen.append(repr(consumer.commit(asynchronous=False)))
+        consumer.unassign()
+        seen.append(len(partitions))
+
+    consumer = stage.consumer(OWN_COMMITS)
+    consumer.subscribe([stage.topic], on_revoke=give_back)
+    read_numbers(consumer, 3)
+    consumer.close()
+    return seen, stage.committed()
+
+
 def fields_of_a_message(stage: Stage) -> object:
     message = stage.assigned().poll(DEADLINE)
     assert message is not None
@@ -242,6 +346,16 @@ def after_close(stage: Stage) -> object:
 
 SCENARIOS = [
     commits_by_itself,
+    commits_what_was_handed_out_when_it_closes,
+    commits_what_was_handed_out_when_partitions_go,
+    commits_what_was_handed_out_when_they_are_given_back,
+    commits_nothing_by_itself_twice_or_backwards,
+    commits_on_after_a_commit_of_less,
+    commits_where_it_was_before_it_sought,
+    commits_what_is_stored_when_it_closes,
+    tells_of_its_commits,
+    metadata_of_the_application,
+    a_commit_before_partitions_go,
     fields_of_a_message,
     consume_in_batches,
     commit_of_everything,

@@ -440,6 +440,20 @@ def test_what_goes_away_is_forgotten() -> None:
     assert side.held() == []
     assert P0 not in side.member.holding
     assert side.plain.offsets[P0].offset == 0
+    assert side.plain.paused == set(), "the broker's client keeps a partition paused when it comes back"
+
+
+def test_what_the_application_paused_stays_so_when_a_held_partition_comes_back() -> None:
+    side = Side(sandbox="alice")
+    side.client.say({0: {"state": "Aware"}})
+    side.turn()
+    assert side.read(P0, 0) is None
+    side.member.paused([partition_at(P0, -1001)])
+
+    side.member.removed([P0])
+    side.assign(P0)
+
+    assert side.plain.paused == {P0}
 
 
 def test_partitions_assigned_by_hand_are_not_safe(caplog: pytest.LogCaptureFixture) -> None:
