@@ -17,6 +17,8 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from sidestream_sdk.commits import Commits
+from sidestream_sdk.ends import LOOK_SECONDS as LOOK_FOR_ENDS_SECONDS
+from sidestream_sdk.ends import Ends
 from sidestream_sdk.fences import Due, acknowledged, due, is_ready, needs_end
 from sidestream_sdk.notes import Notes, size_of
 from sidestream_sdk.partitions import Partition, Partitions
@@ -47,12 +49,15 @@ class _Asked:
 class Acknowledger:
     """One consumer's; `sandbox` is None in the baseline."""
 
-    def __init__(self, plain: Plain, partitions: Partitions, commits: Commits, *, sandbox: str | None) -> None:
+    def __init__(
+        self, plain: Plain, partitions: Partitions, commits: Commits, ends: Ends, *, sandbox: str | None
+    ) -> None:
         self.due = math.inf
         """When to look again, where something could not be done yet."""
         self._plain = plain
         self._partitions = partitions
         self._commits = commits
+        self._ends = ends
         self._sandbox = sandbox
         self._retry = FIRST_RETRY_SECONDS
         self._look_due = 0.0
@@ -64,14 +69,21 @@ class Acknowledger:
         asked = list(self._asked())
         if not asked:
             return False
+        in_need = [item.place for item in asked if any(map(needs_end, item.dues))]
+        ends = self._ends.of(in_need) if in_need else {}
+        if ends is None:
+            self.due = now + LOOK_FOR_ENDS_SECONDS
+            asked = [item for item in asked if item.place not in in_need]
+            if not asked:
+                return False
         try:
-            changed, is_done = self._answer(asked)
+            changed, is_done = self._answer(asked, ends or {})
         except KafkaException as error:
             logger.debug("Could not acknowledge: %s", error)
             changed, is_done = False, False
         self._retry = FIRST_RETRY_SECONDS if is_done else min(self._retry * 2, LONGEST_RETRY_SECONDS)
         if not is_done:
-            self.due = now + self._retry
+            self.due = min(self.due, now + self._retry)
         return changed
 
     def pending(self) -> int:
@@ -107,10 +119,9 @@ class Acknowledger:
             if dues or partition.owes:
                 yield _Asked(place, partition, notes, dues)
 
-    def _answer(self, asked: list[_Asked]) -> tuple[bool, bool]:
+    def _answer(self, asked: list[_Asked], ends: dict[Place, int]) -> tuple[bool, bool]:
         """Whether notes changed, and whether nothing is left to do again."""
         committed = self._plain.committed([item.place for item in asked])
-        ends = self._plain.ends([item.place for item in asked if any(map(needs_end, item.dues))])
         offsets: list[TopicPartition] = []
         written: list[tuple[Partition, Notes]] = []
         for item in asked:

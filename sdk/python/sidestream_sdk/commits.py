@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -139,6 +139,13 @@ class Commits:
                 partition = self._partitions.get(place_of(item))
                 if partition is not None:
                     partition.committed = item.offset
+
+    def hurry(self, ends: Mapping[Place, int], now: float) -> None:
+        """Commit at once what is past such an end: a hand-off waits for that."""
+        if self._settings.auto_commit and any(
+            place in ends and item.offset >= ends[place] for place, item in self._how_far().items()
+        ):
+            self.due = now
 
     def how_far(self, places: Collection[Place]) -> list[TopicPartition]:
         """What is to be committed when these partitions go; nothing where the application commits.

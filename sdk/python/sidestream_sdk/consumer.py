@@ -213,6 +213,7 @@ class SandboxConsumer(TrackedConsumer):
             self._finish()
             # Nothing waits for a mapping any more: the base class says that it is closed.
             self._admitted = True
+            self._member.end()
             self._leave(self._member.places())
         super().close()
 

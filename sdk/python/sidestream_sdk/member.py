@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from sidestream_sdk.acknowledge import Acknowledger
 from sidestream_sdk.commits import CommitCallback, Commits
+from sidestream_sdk.ends import Ends, Start
 from sidestream_sdk.filter import RecordFilter
 from sidestream_sdk.holding import Holding
 from sidestream_sdk.mapping import MappingClient, is_current
@@ -50,6 +51,7 @@ class Member:
         *,
         sandbox: str | None,
         callback: CommitCallback | None,
+        start: Start | None = None,
     ) -> None:
         self.due = 0.0
         """When the next turn has to be."""
@@ -59,7 +61,9 @@ class Member:
         self.partitions = Partitions(plain, tally, settings.reset)
         self.commits = Commits(plain, self.partitions, self.holding, settings, callback)
         self.records = RecordFilter(sandbox=sandbox, tally=tally, progress=self.progress, watch=self)
-        self._acknowledger = Acknowledger(plain, self.partitions, self.commits, sandbox=sandbox)
+        self._ends = Ends(plain.ends, start)
+        self._acknowledger = Acknowledger(plain, self.partitions, self.commits, self._ends, sandbox=sandbox)
+        self._sandbox = sandbox
         self._plain = plain
         self._client = client
         self._settings = settings
@@ -84,6 +88,9 @@ class Member:
         if self._acknowledger.turn(now):
             self._judge(now)
             self._look_again()
+        ends = self.partitions.endings(self._sandbox)
+        if ends:
+            self.commits.hurry(ends, now)
         if now >= self.commits.due:
             self.commits.commit_due(now)
         if now >= self._progress_due:
@@ -91,7 +98,7 @@ class Member:
             self.commit_skipped()
         self._tally.pending = self._acknowledger.pending()
         self._tell_by_hand()
-        waits = any(item.waits for item in self.partitions.values())
+        waits = bool(ends) or any(item.waits for item in self.partitions.values())
         looks = now + WAITING_SECONDS if waits else math.inf
         self.due = min(looks, self.commits.due, self._progress_due, self._acknowledger.due)
 
@@ -240,6 +247,7 @@ class Member:
         self._read_on(places)
         if self.progress is not None:
             self.progress.forget(places)
+        self._ends.forget()
         self._judge_versions()
         self._look_again()
         self.due = 0.0
@@ -247,12 +255,17 @@ class Member:
 
     def removed(self, places: Collection[Place]) -> None:
         """These are ours no more."""
+        self._ends.forget()
         self.partitions.drop(places)
         self.holding.drop(places)
         if self.progress is not None:
             self.progress.forget(places)
         self.records.refresh()
         self.due = 0.0
+
+    def end(self) -> None:
+        """The consumer is about to be closed."""
+        self._ends.join()
 
     def places(self) -> list[Place]:
         """All partitions that are assigned."""

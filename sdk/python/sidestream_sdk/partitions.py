@@ -13,7 +13,7 @@ from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from sidestream_sdk.fences import FencedChange, settled
+from sidestream_sdk.fences import FencedChange, State, settled
 from sidestream_sdk.notes import MAX_BYTES, Notes, size_of
 from sidestream_sdk.ownership import Mapping
 from sidestream_sdk.plain import NO_OFFSET, Plain, place_of
@@ -145,6 +145,18 @@ class Partitions:
         """The fenced changes of a topic."""
         found = self.mapping.topics.get(topic) if self.mapping is not None else None
         return found.fenced if found is not None else ()
+
+    def endings(self, sandbox: str | None) -> dict[Place, int]:
+        """Where a hand-off ends that this side has not committed past yet: `until` by partition."""
+        found: dict[Place, int] = {}
+        for place, partition in self._known.items():
+            for change in self.changes(place[0]):
+                fence = change.partitions.get(place[1])
+                if sandbox in {None, change.sandbox} and fence is not None and fence.state is State.UNTIL:
+                    until = fence.until or 0
+                    if until > partition.committed:
+                        found[place] = min(until, found.get(place, until))
+        return found
 
     def counting(self, place: Place) -> Notes | None:
         """What counts of a partition's notes here; None where they are not known."""

@@ -89,7 +89,13 @@ class Side:
         self.tally = ConsumerTally("g", lambda: None)
         settings = CommitSettings.of({"group.id": "g", "auto.offset.reset": "earliest", **(config or {})})
         self.member = Member(
-            self.plain, cast("MappingClient", self.client), settings, self.tally, sandbox=sandbox, callback=None
+            self.plain,
+            cast("MappingClient", self.client),
+            settings,
+            self.tally,
+            sandbox=sandbox,
+            callback=None,
+            start=lambda read: read(),
         )
         self.now = 1000.0
         self.assign(*assigned)
@@ -468,3 +474,35 @@ def test_partitions_assigned_by_hand_are_not_safe(caplog: pytest.LogCaptureFixtu
     side.turn()
 
     assert caplog.text.count("assigned by hand") == 1
+
+
+# --- the end of a hand-off
+
+ENDING = {0: {"state": "Until", "from": 0, "hold": 5, "until": 8}}
+
+
+def offset_committed(side: Side) -> int:
+    found = side.plain.offsets.get(P0)
+    return -1 if found is None else found.offset
+
+
+@pytest.mark.parametrize("sandbox", [None, "alice"], ids=["baseline", "fork"])
+def test_what_ends_a_hand_off_is_committed_at_once(sandbox: str | None) -> None:
+    side = Side(sandbox=sandbox)
+    side.turn()
+    side.client.say(ENDING, version=21)
+    side.plain.position[P0] = 7
+    side.turn(0.2)
+    assert offset_committed(side) < 7
+    side.plain.position[P0] = 8
+    side.turn(0.2)
+    assert offset_committed(side) == 8
+
+
+def test_the_end_of_another_forks_hand_off_is_no_reason_to_hurry() -> None:
+    side = Side(sandbox="bob")
+    side.turn()
+    side.client.say(ENDING, version=21)
+    side.plain.position[P0] = 8
+    side.turn(0.2)
+    assert offset_committed(side) < 8
