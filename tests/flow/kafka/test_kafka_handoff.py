@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
-from builders import deployment, having, kafka_cluster, kafka_consumer, kafka_route
+from builders import deployment, having, kafka_cluster, kafka_consumer, kafka_route, namespace
 from fakes.kube import FakeKubeApi
 from flow.kafka.cluster import RealArena, eventually, real_arena
 from sidestream.config import HeaderSettings
@@ -18,7 +19,9 @@ from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES, Object
 from sidestream.runtime.clock import SystemClock
 from sidestream.runtime.reconcile import ObjectKey
+from sidestream_sdk.notes import Notes
 from unit.kafka.admin_contract import at
+from unit.kafka.fenced_world import SPEAKING
 
 ROUTE = ObjectKey("shop", "fulfilment-orders-alice")
 CONSUMER = ObjectKey("shop", "fulfilment-orders")
@@ -28,12 +31,13 @@ CLUSTER = ObjectKey("", "main")
 class Stage:
     """One route of one consumer on the real cluster, and the reconcilers that look after them."""
 
-    def __init__(self, arena: RealArena, bootstrap: str, topic: str) -> None:
+    def __init__(self, arena: RealArena, bootstrap: str, topic: str, coordination: str = "Polling") -> None:
         self.arena, self.topic = arena, topic
         self.baseline, self.fork = arena.name("group"), arena.name("group")
         shared = [having("spec.topics", [topic])]
         self.api = FakeKubeApi(
-            deployment("fulfilment"),
+            deployment("fulfilment", SPEAKING),
+            namespace("kube-system"),
             kafka_cluster("main", having("spec.bootstrapServers", [bootstrap])),
             kafka_consumer(CONSUMER.name, having("spec.group", self.baseline), *shared),
             kafka_route(
@@ -41,6 +45,7 @@ class Stage:
                 having("spec.baselineGroup", self.baseline),
                 having("spec.forkGroup", self.fork),
                 having("spec.pollInterval", "1s"),
+                having("spec.coordination", coordination),
                 *shared,
             ),
         )
@@ -82,9 +87,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(bootstrap: str) -> AsyncIterator[Stage]:
+async def stage(bootstrap: str, coordination: str = "Polling") -> AsyncIterator[Stage]:
     async with real_arena(bootstrap) as arena:
-        it = Stage(arena, bootstrap, await arena.topic(partitions=2, records=6))
+        it = Stage(arena, bootstrap, await arena.topic(partitions=2, records=6), coordination)
         async with it.clusters:
             yield it
 
@@ -140,3 +145,26 @@ async def test_consumer_and_cluster_show_what_the_broker_says(bootstrap: str) ->
         assert shown == {"groupState": "Stable", "members": 1, "partitions": 2, "tenants": 0}
         assert cluster["status"]["clusterId"] == (await it.arena.admin.cluster()).id
         assert cluster["status"]["conditions"][0]["status"] == "True"
+
+
+async def test_groups_without_members_are_stood_in_for_from_the_beginning_to_the_end(bootstrap: str) -> None:
+    """Under Fenced, with a baseline at 0 replicas and a fork that never runs."""
+    async with stage(bootstrap, "Fenced") as it:
+        admin = it.arena.admin
+        await admin.place(
+            it.baseline, {item: replace(start, metadata="mine") for item, start in at(4, 2, topic=it.topic).items()}
+        )
+        await it.reconciled(lambda: it.phase == "Active", "the fork's group is made")
+        ends = await admin.latest(at(4, 2, topic=it.topic))
+        assert {item: found.offset for item, found in (await admin.committed(it.fork)).items()} == ends
+        kept = await admin.committed(it.baseline)
+        assert sorted(found.offset for found in kept.values()) == [2, 4]
+        assert {Notes.parse(found.metadata).app for found in kept.values()} == {"mine"}
+        it.delete()
+        await it.reconciled(lambda: it.phase == "Retiring", "the fork's group is deleted")
+        assert (await admin.group(it.fork)).is_absent
+        await admin.place(
+            it.baseline,
+            {item: replace(found, offset=ends[item]) for item, found in (await admin.committed(it.baseline)).items()},
+        )
+        await it.reconciled(lambda: it.live is None, "the route is gone")
