@@ -341,6 +341,19 @@ def test_an_aware_fork_lets_go_when_its_partition_is_listed_no_more() -> None:
     assert side.read(P0, 1) is False
 
 
+def test_a_record_that_comes_between_an_unlisting_and_the_next_turn_is_let_go() -> None:
+    side = Side(sandbox="alice", config=OWN_COMMITS)
+    side.client.say({0: {"state": "Aware"}})
+    side.turn()
+    side.client.say({}, version=21)
+    side.read(P0, 0)
+
+    side.turn()
+
+    assert side.held() == []
+    assert side.read(P0, 1) is False
+
+
 def test_a_member_that_is_cut_off_hands_out_nothing_until_it_may_commit_again(caplog: pytest.LogCaptureFixture) -> None:
     side = Side(config={"session.timeout.ms": 10_000, "auto.commit.interval.ms": 100})
     side.turn()
