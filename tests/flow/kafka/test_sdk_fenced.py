@@ -10,7 +10,8 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from fakes.brokers import tagged
 from fakes.handover import Handover, eventually
-from fakes.mapping_server import MappingServer, mapping_server
+from fakes.mapping_server import mapping_server
 from sidestream_sdk.notes import Kind
 
 PARTITIONS: Final = 3
@@ -108,8 +109,8 @@ class Side:
         return {int(line) for line in itertools.chain.from_iterable(lines)}
 
 
-@pytest.fixture
-def topic(bootstrap: str) -> Iterator[str]:
+@contextmanager
+def topic_on(bootstrap: str) -> Iterator[str]:
     name = f"fenced-{uuid.uuid4().hex[:12]}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(30)
@@ -117,25 +118,34 @@ def topic(bootstrap: str) -> Iterator[str]:
     admin.delete_topics([name])[name].result(30)
 
 
-@pytest.fixture
-def server() -> Iterator[MappingServer]:
-    with mapping_server() as running:
-        yield running
+@dataclass(frozen=True)
+class Mode:
+    """How all members commit, and how they share their partitions."""
+
+    name: str
+    config: dict[str, Any]
+    batch: bool = False
 
 
-MODES: Final = [
-    pytest.param({"auto.commit.interval.ms": 300, **SOON_OUT}, False, id="automatic commits, eager"),
-    pytest.param({"auto.commit.interval.ms": 300, **SOON_OUT}, True, id="automatic commits, in batches"),
-    pytest.param(
+MODES: Final = (
+    Mode("automatic commits, eager", {"auto.commit.interval.ms": 300, **SOON_OUT}),
+    Mode("automatic commits, in batches", {"auto.commit.interval.ms": 300, **SOON_OUT}, batch=True),
+    Mode(
+        "own commits, cooperative",
         {"enable.auto.commit": False, "partition.assignment.strategy": "cooperative-sticky", **SOON_OUT},
-        False,
-        id="own commits, cooperative",
     ),
-    pytest.param(
-        {"enable.auto.offset.store": False, "auto.commit.interval.ms": 300, **SOON_OUT}, False, id="own stores, eager"
-    ),
-    pytest.param({"enable.auto.commit": False, "group.protocol": "consumer"}, True, id="own commits, KIP-848"),
-]
+    Mode("own stores, eager", {"enable.auto.offset.store": False, "auto.commit.interval.ms": 300, **SOON_OUT}),
+    Mode("own commits, KIP-848", {"enable.auto.commit": False, "group.protocol": "consumer"}, batch=True),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which records there were, and who handled which."""
+
+    produced: int
+    by_baseline: set[int]
+    by_fork: set[int]
 
 
 def come_and_go(step: Handover, baseline: Side, fork: Side, traffic: Traffic) -> None:
@@ -169,17 +179,17 @@ def come_and_go(step: Handover, baseline: Side, fork: Side, traffic: Traffic) ->
     step.publish(is_listed=False)
 
 
-@pytest.mark.parametrize(("config", "batch"), MODES)
-def test_no_record_is_lost_and_none_handled_by_both_while_members_are_killed(
-    bootstrap: str, topic: str, server: MappingServer, tmp_path: Path, config: dict[str, Any], *, batch: bool
-) -> None:
+def live_through(bootstrap: str, folder: Path, mode: Mode) -> Outcome:
+    """Two forks, one after the other, under traffic; replicas of the mapping service that lag behind one another."""
     chance = random.Random(4711)  # noqa: S311 - no secret
-    server.behind = lambda: chance.choice((0, 0, 1, 3))
-    step = Handover(server, bootstrap, topic, f"{topic}-b", "")
-    step.publish(is_listed=False)
-    baseline = Side(bootstrap, topic, step.baseline, server.url, None, config, tmp_path, batch)
     forks: list[Side] = []
     with ExitStack() as cleanup:
+        server = cleanup.enter_context(mapping_server())
+        topic = cleanup.enter_context(topic_on(bootstrap))
+        server.behind = lambda: chance.choice((0, 0, 1, 3))
+        step = Handover(server, bootstrap, topic, f"{topic}-b", "")
+        step.publish(is_listed=False)
+        baseline = Side(bootstrap, topic, step.baseline, server.url, None, mode.config, folder, mode.batch)
         cleanup.callback(step.close)
         cleanup.callback(baseline.stop)
         traffic = Traffic(bootstrap, topic)
@@ -190,16 +200,30 @@ def test_no_record_is_lost_and_none_handled_by_both_while_members_are_killed(
         traffic.go_on(300)
         for turn in range(2):
             step.change, step.fork = f"alice-{turn}", f"{topic}-b.sbx.alice{turn}"
-            fork = Side(bootstrap, topic, step.fork, server.url, "alice", config, tmp_path, batch)
+            fork = Side(bootstrap, topic, step.fork, server.url, "alice", mode.config, folder, mode.batch)
             forks.append(fork)
             cleanup.callback(fork.stop)
             come_and_go(step, baseline, fork, traffic)
             traffic.go_on(300)
         traffic.stop()
         step.wait_for_commits(step.baseline, step.ends(EVERYWHERE))
+    return Outcome(traffic.produced, baseline.handled(), set[int]().union(*(fork.handled() for fork in forks)))
 
-    by_baseline = baseline.handled()
-    by_fork = set[int]().union(*(fork.handled() for fork in forks))
-    assert set(range(traffic.produced)) - by_baseline - by_fork == set(), "records were lost"
-    assert by_baseline & by_fork == set(), "records were handled by both"
-    assert len(by_fork) > 100
+
+@pytest.fixture(scope="module")
+def outcomes(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
+    """All modes at once: most of the time everybody waits for a session to end."""
+    with ThreadPoolExecutor(len(MODES)) as pool:
+        yield {
+            mode.name: pool.submit(live_through, bootstrap, tmp_path_factory.mktemp("handled"), mode) for mode in MODES
+        }
+
+
+@pytest.mark.parametrize("mode", [mode.name for mode in MODES])
+def test_no_record_is_lost_and_none_handled_by_both_while_members_are_killed(
+    outcomes: dict[str, Future[Outcome]], mode: str
+) -> None:
+    found = outcomes[mode].result()
+    assert set(range(found.produced)) - found.by_baseline - found.by_fork == set(), "records were lost"
+    assert found.by_baseline & found.by_fork == set(), "records were handled by both"
+    assert len(found.by_fork) > 100
