@@ -17,6 +17,7 @@ and are committed past. What differs, and why:
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import weakref
@@ -103,43 +104,43 @@ class SandboxConsumer(TrackedConsumer):
 
     # --- records
 
-    def poll(self, timeout: float | None = -1) -> Message | None:  # noqa: C901, PLR0911, PLR0912 - calls would cost more
+    def poll(self, timeout: float | None = -1) -> Message | None:  # noqa: C901, PLR0912 - calls would cost more
         """The next record of ours, an event or error as of the base class, or None after `timeout` seconds."""
         member = self._member
         wait = -1 if timeout is None else timeout
         if member is None:
             return super().poll(wait)
         now = time.monotonic()
-        deadline = None if wait < 0 else now + wait
+        deadline = math.inf if wait < 0 else now + wait
         if not self._admitted:
             return SandboxConsumer.poll(self, _remaining(deadline)) if self._admit(deadline) else None
         read, client, records, holding = self._read, self._client, member.records, member.holding
+        soon = deadline - LOOK_SECONDS
+        wait = LOOK_SECONDS if now < soon else deadline - now
+        message: Message | None = None
         while True:
-            if now >= member.due or client.mapping is not records.mapping:
+            if message is None and client.mapping is not records.mapping:
+                member.adopt()
+            if now >= member.due:
                 member.turn(now)
             if holding.ready and (message := member.next_held()) is not None:
                 return message
-            message = read(self, wait if 0 <= wait < LOOK_SECONDS else LOOK_SECONDS)
-            if message is None:
-                now = time.monotonic()
-                wait = -1 if deadline is None else deadline - now
-                if deadline is not None and wait <= 0:
-                    return None
-                continue
-            if message.error() is not None:
-                return message
-            if client.mapping is not records.mapping:
-                member.adopt()
-            taken = records.takes(message)
-            if taken:
-                return message
-            if taken is None:
-                member.pause_held()
+            message = read(self, wait)
+            if message is not None:
+                if message.error() is not None:
+                    return message
+                if client.mapping is not records.mapping:
+                    member.adopt()
+                taken = records.takes(message)
+                if taken:
+                    return message
+                if taken is None:
+                    member.pause_held()
             now = time.monotonic()
-            if deadline is not None:
+            if now >= soon:
                 wait = deadline - now
                 if wait < 0:
-                    if wait < -SKIP_GRACE_SECONDS:
+                    if message is None or wait < -SKIP_GRACE_SECONDS:
                         return None
                     wait = 0
 
@@ -148,7 +149,7 @@ class SandboxConsumer(TrackedConsumer):
         member = self._member
         if member is None:
             return super().consume(num_messages, _seconds(timeout))
-        deadline = _deadline(timeout)
+        deadline = math.inf if timeout is None or timeout < 0 else time.monotonic() + timeout
         if not self._admitted and not self._admit(deadline):
             return []
         while True:
@@ -158,13 +159,13 @@ class SandboxConsumer(TrackedConsumer):
             held = _take_held(member, num_messages)
             if held:
                 return held
-            wait = _remaining(deadline)
-            batch = super().consume(num_messages, wait if 0 <= wait < BATCH_LOOK_SECONDS else BATCH_LOOK_SECONDS)
+            batch = super().consume(num_messages, min(max(deadline - time.monotonic(), 0.0), BATCH_LOOK_SECONDS))
             member.adopt()
             came = bool(batch)
             ours = member.records.own(batch)
             member.pause_held()
-            if ours or not num_messages or _is_over(deadline, grace=SKIP_GRACE_SECONDS if came else 0.0):
+            grace = SKIP_GRACE_SECONDS if came else 0.0
+            if ours or not num_messages or time.monotonic() >= deadline + grace:
                 return ours
 
     # --- joining the group
@@ -188,8 +189,9 @@ class SandboxConsumer(TrackedConsumer):
             self._subscription = None
         super().unsubscribe()
 
-    def _admit(self, deadline: float | None) -> bool:
-        mapping = self._client.wait_for(self._may_join, _remaining(deadline) if deadline is not None else None)
+    def _admit(self, deadline: float) -> bool:
+        timeout = None if deadline == math.inf else _remaining(deadline)
+        mapping = self._client.wait_for(self._may_join, timeout)
         if mapping is None:
             return False
         self._admitted = True
@@ -246,13 +248,5 @@ def _seconds(timeout: float | None) -> float:
     return -1 if timeout is None else timeout
 
 
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None or timeout < 0 else time.monotonic() + timeout
-
-
-def _remaining(deadline: float | None) -> float:
-    return -1 if deadline is None else max(deadline - time.monotonic(), 0.0)
-
-
-def _is_over(deadline: float | None, *, grace: float) -> bool:
-    return deadline is not None and time.monotonic() >= deadline + grace
+def _remaining(deadline: float) -> float:
+    return -1 if deadline == math.inf else max(deadline - time.monotonic(), 0.0)

@@ -180,6 +180,20 @@ class RecordFilter:
 
     def _look(self, topic: _Topic | _WatchedTopic, verdict: _Claim, record: Record) -> bool | None:
         """What becomes of a record that its headers alone do not decide."""
+        known = verdict.known.get(record.partition())
+        if known is not None:
+            taken = known[1][bisect_right(known[0], record.offset() or 0) - 1]
+            if taken is not None:
+                if taken:
+                    topic.counts.processed += 1
+                else:
+                    topic.counts.skipped += 1
+                if topic.progress is not None:
+                    topic.progress.note(record, taken=taken)
+                return taken
+        return self._look_closely(topic, verdict, record)
+
+    def _look_closely(self, topic: _Topic | _WatchedTopic, verdict: _Claim, record: Record) -> bool | None:
         if isinstance(topic, _Topic):
             decided = self._by_offset(topic, verdict, record)
         elif self._watch.holds((topic.name or "", record.partition() or 0)):
@@ -208,13 +222,11 @@ class RecordFilter:
     def _by_offset(self, topic: _Topic, claim: _Claim, record: Record) -> bool | None:
         partition = record.partition() or 0
         begins, verdicts = claim.known.get(partition) or self._learn_claim(topic, claim, partition)
-        verdict = verdicts[bisect_right(begins, record.offset() or 0) - 1]
-        if verdict is Verdict.HOLD:
-            return None
-        topic.counts.malformed += claim.malformed
-        topic.counts.conflicts += claim.conflicts
-        taken = verdict is Verdict.TAKE
-        topic.count(record, taken=taken)
+        taken = verdicts[bisect_right(begins, record.offset() or 0) - 1]
+        if taken is not None:
+            topic.counts.malformed += claim.malformed
+            topic.counts.conflicts += claim.conflicts
+            topic.count(record, taken=taken)
         return taken
 
     def _learn(self, name: str | None) -> _Topic | _WatchedTopic:
@@ -229,23 +241,25 @@ class RecordFilter:
     def _learn_claim(self, topic: _Topic, claim: _Claim, partition: int) -> Steps:
         notes = self._watch.notes((topic.name or "", partition))
         steps = _UNKNOWN if notes is None else steps_of(claim.changes, partition, notes, sandbox=self._sandbox)
-        claim.known[partition] = steps
+        if not claim.malformed and not claim.conflicts:
+            claim.known[partition] = steps
         return steps
 
 
-Steps = tuple[list[int], list[Verdict]]
-"""Offsets at which the verdict changes, the first one 0, and the verdict from each on."""
+Steps = tuple[list[int], list[bool | None]]
+"""Offsets at which the decision changes, the first one 0, and whether a record is taken from each on (None: held)."""
 
-_UNKNOWN: Final[Steps] = ([0], [Verdict.HOLD])
+_UNKNOWN: Final[Steps] = ([0], [None])
+_TAKEN: Final = {Verdict.TAKE: True, Verdict.SKIP: False, Verdict.HOLD: None}
 
 
 def steps_of(changes: tuple[FencedChange, ...], partition: int, notes: Notes, *, sandbox: str | None) -> Steps:
-    """The verdicts of one side on a partition's records with a key that these changes claim."""
+    """The decisions of one side on a partition's records with a key that these changes claim."""
     claims = [bounds(change, partition, notes) for change in changes]
     numbers = {number for item in claims for number in (item.begin, item.hold, item.until) if number is not None}
     begins = sorted({0, *numbers})
     decide = baseline_verdict if sandbox is None else fork_verdict
-    return begins, [decide(claims, offset) for offset in begins]
+    return begins, [_TAKEN[decide(claims, offset)] for offset in begins]
 
 
 class _Claim:
@@ -260,7 +274,7 @@ class _Claim:
         self.changes = changes
         self.malformed = malformed
         self.conflicts = conflicts
-        self.known: dict[int, Steps] = {}
+        self.known: dict[int | None, Steps] = {}
 
 
 class _Topic:
