@@ -30,6 +30,7 @@ PROGRAM: Final = Path(__file__).with_name("member_process.py")
 EVERYWHERE: Final = range(PARTITIONS)
 SOON_OUT: Final = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
 """A member that was killed is out of its group soon."""
+STATIC: Final = "static"
 
 
 class Traffic(threading.Thread):
@@ -73,12 +74,17 @@ class Side:
     config: dict[str, Any]
     folder: Path
     batch: bool
-    members: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    is_static: bool = False
+    members: list[tuple[int, subprocess.Popen[bytes]]] = field(default_factory=list)
     started: int = 0
 
-    def start(self) -> None:
+    def start(self, number: int | None = None) -> None:
+        """Start a member, as number so-and-so of a static group."""
         self.started += 1
+        number = len(self.members) if number is None else number
         base = {"bootstrap.servers": self.bootstrap, "group.id": self.group, "auto.offset.reset": "earliest"}
+        if self.is_static:
+            base["group.instance.id"] = f"member-{number}"
         order = {
             "url": self.url,
             "sandbox": self.sandbox,
@@ -87,19 +93,19 @@ class Side:
             "out": str(self.folder / f"{self.group}-{self.started}"),
             "batch": self.batch,
         }
-        self.members.append(subprocess.Popen([sys.executable, str(PROGRAM), json.dumps(order)]))
+        self.members.append((number, subprocess.Popen([sys.executable, str(PROGRAM), json.dumps(order)])))
 
     def kill_one(self) -> None:
         """Without a word to anybody, and start another in its place."""
-        victim = self.members.pop(0)
+        number, victim = self.members.pop(0)
         victim.kill()
         victim.wait()
-        self.start()
+        self.start(number)
 
     def stop(self) -> None:
-        for member in self.members:
+        for _, member in self.members:
             member.terminate()
-        for member in self.members:
+        for _, member in self.members:
             assert member.wait(60) == 0
         self.members.clear()
 
@@ -134,6 +140,7 @@ MODES: Final = [
     pytest.param(
         {"enable.auto.offset.store": False, "auto.commit.interval.ms": 300, **SOON_OUT}, False, id="own stores, eager"
     ),
+    pytest.param({"auto.commit.interval.ms": 300, STATIC: True, **SOON_OUT}, False, id="static members"),
     pytest.param({"enable.auto.commit": False, "group.protocol": "consumer"}, True, id="own commits, KIP-848"),
 ]
 
@@ -173,11 +180,14 @@ def come_and_go(step: Handover, baseline: Side, fork: Side, traffic: Traffic) ->
 def test_no_record_is_lost_and_none_handled_by_both_while_members_are_killed(
     bootstrap: str, topic: str, server: MappingServer, tmp_path: Path, config: dict[str, Any], *, batch: bool
 ) -> None:
+    config = dict(config)
+    is_static = config.pop(STATIC, False)
+    turns = 1 if "group.protocol" in config else 2  # its session timeout is the broker's, and long
     chance = random.Random(4711)  # noqa: S311 - no secret
     server.behind = lambda: chance.choice((0, 0, 1, 3))
     step = Handover(server, bootstrap, topic, f"{topic}-b", "")
     step.publish(is_listed=False)
-    baseline = Side(bootstrap, topic, step.baseline, server.url, None, config, tmp_path, batch)
+    baseline = Side(bootstrap, topic, step.baseline, server.url, None, config, tmp_path, batch, is_static=is_static)
     forks: list[Side] = []
     with ExitStack() as cleanup:
         cleanup.callback(step.close)
@@ -188,9 +198,9 @@ def test_no_record_is_lost_and_none_handled_by_both_while_members_are_killed(
         baseline.start()
         baseline.start()
         traffic.go_on(300)
-        for turn in range(2):
+        for turn in range(turns):
             step.change, step.fork = f"alice-{turn}", f"{topic}-b.sbx.alice{turn}"
-            fork = Side(bootstrap, topic, step.fork, server.url, "alice", config, tmp_path, batch)
+            fork = Side(bootstrap, topic, step.fork, server.url, "alice", config, tmp_path, batch, is_static=is_static)
             forks.append(fork)
             cleanup.callback(fork.stop)
             come_and_go(step, baseline, fork, traffic)
