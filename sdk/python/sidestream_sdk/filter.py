@@ -8,46 +8,16 @@ a record whose headers do not decide it is looked at further: by its offset, or 
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sidestream_sdk.baggage import HeaderRules, Headers, RawTenant, Reading, ReadingSteps, reading_steps, size_of
-from sidestream_sdk.fences import FencedChange, Verdict, baseline_verdict, bounds, fork_verdict
+from sidestream_sdk.baggage import HeaderRules, reading_steps
 from sidestream_sdk.notes import Notes
-from sidestream_sdk.ownership import Mapping, TopicRule, rule_of
-from sidestream_sdk.progress import Place, SkipProgress, TopicProgress
-from sidestream_sdk.tally import ConsumerTally, TopicTally
-
-REMEMBERED: Final = 1024
-REMEMBERED_BYTES: Final = 1024
-"""How many different headers of a topic are remembered, and of which length at most: together 1 MiB, with flaws 2."""
-
-
-class Record(Protocol):
-    """What of a Kafka message the decision needs."""
-
-    def error(self) -> object | None:
-        """Set for what is no record: an event or an error."""
-        ...
-
-    def topic(self) -> str | None:
-        """The record's topic."""
-        ...
-
-    def headers(self) -> Headers | None:
-        """The record's headers."""
-        ...
-
-    def partition(self) -> int | None:
-        """The record's partition."""
-        ...
-
-    def offset(self) -> int | None:
-        """The record's offset."""
-        ...
-
+from sidestream_sdk.ownership import Mapping, rule_of
+from sidestream_sdk.progress import Place, SkipProgress
+from sidestream_sdk.tally import ConsumerTally
+from sidestream_sdk.topics import UNKNOWN, Claim, Record, Steps, Topic, WatchedTopic, steps_of
 
 R = TypeVar("R", bound=Record)
-T = TypeVar("T")
 
 
 class Watch(Protocol):
@@ -95,7 +65,7 @@ class RecordFilter:
         self._watch = watch or _Unwatched()
         self._header = HeaderRules()
         self._steps = reading_steps(self._header)
-        self._topics: dict[str | None, _Topic | _WatchedTopic] = {}
+        self._topics: dict[str | None, Topic | WatchedTopic] = {}
         self.mapping: Mapping | None = None
 
     def update(self, mapping: Mapping) -> None:
@@ -137,7 +107,7 @@ class RecordFilter:
         It empties the batch on the way: what is skipped is freed at once, and is no work for the garbage collector.
         """
         ours: list[R] = []
-        topic: _Topic | _WatchedTopic | None = None
+        topic: Topic | WatchedTopic | None = None
         batch.reverse()
         while batch:
             record = batch.pop()
@@ -175,10 +145,10 @@ class RecordFilter:
     def settle(self, record: Record) -> bool | None:
         """As `takes`, for the first of a partition's held records; None: it stays where it is."""
         topic = self._topics.get(record.topic()) or self._learn(record.topic())
-        inner = topic.inner if isinstance(topic, _WatchedTopic) else topic
+        inner = topic.inner if isinstance(topic, WatchedTopic) else topic
         return self._decide(inner, record)
 
-    def _look(self, topic: _Topic | _WatchedTopic, verdict: _Claim, record: Record) -> bool | None:
+    def _look(self, topic: Topic | WatchedTopic, verdict: Claim, record: Record) -> bool | None:
         """What becomes of a record that its headers alone do not decide."""
         known = verdict.known.get(record.partition())
         if known is not None:
@@ -193,8 +163,8 @@ class RecordFilter:
                 return taken
         return self._look_closely(topic, verdict, record)
 
-    def _look_closely(self, topic: _Topic | _WatchedTopic, verdict: _Claim, record: Record) -> bool | None:
-        if isinstance(topic, _Topic):
+    def _look_closely(self, topic: Topic | WatchedTopic, verdict: Claim, record: Record) -> bool | None:
+        if isinstance(topic, Topic):
             decided = self._by_offset(topic, verdict, record)
         elif self._watch.holds((topic.name or "", record.partition() or 0)):
             decided = None
@@ -206,20 +176,20 @@ class RecordFilter:
             self._topics.pop(topic.name, None)
         return decided
 
-    def _decide(self, topic: _Topic, record: Record) -> bool | None:
+    def _decide(self, topic: Topic, record: Record) -> bool | None:
         if self._watch.has_to_wait((topic.name or "", record.partition() or 0)):
             return None
-        verdict: bool | _Claim = topic.default
+        verdict: bool | Claim = topic.default
         if topic.looks:
             raw = topic.find(record.headers())
             known = topic.verdicts.get(raw)
             verdict = topic.judge(raw) if known is None else known
-        if isinstance(verdict, _Claim):
+        if isinstance(verdict, Claim):
             return self._by_offset(topic, verdict, record)
         topic.count(record, taken=verdict)
         return verdict
 
-    def _by_offset(self, topic: _Topic, claim: _Claim, record: Record) -> bool | None:
+    def _by_offset(self, topic: Topic, claim: Claim, record: Record) -> bool | None:
         partition = record.partition() or 0
         begins, verdicts = claim.known.get(partition) or self._learn_claim(topic, claim, partition)
         taken = verdicts[bisect_right(begins, record.offset() or 0) - 1]
@@ -229,136 +199,21 @@ class RecordFilter:
             topic.count(record, taken=taken)
         return taken
 
-    def _learn(self, name: str | None) -> _Topic | _WatchedTopic:
+    def _learn(self, name: str | None) -> Topic | WatchedTopic:
         topics = self.mapping.topics if self.mapping is not None else {}
         rule = rule_of(topics.get(name or ""), sandbox=self._sandbox)
         progress = self._progress.of(name or "") if self._progress is not None else None
-        topic = _Topic(name, rule, self._steps, self._tally.of(name or ""), progress)
-        known = _WatchedTopic(topic) if self._watch.is_watched(name or "") else topic
+        topic = Topic(name, rule, self._steps, self._tally.of(name or ""), progress)
+        known = WatchedTopic(topic) if self._watch.is_watched(name or "") else topic
         self._topics[name] = known
         return known
 
-    def _learn_claim(self, topic: _Topic, claim: _Claim, partition: int) -> Steps:
+    def _learn_claim(self, topic: Topic, claim: Claim, partition: int) -> Steps:
         notes = self._watch.notes((topic.name or "", partition))
-        steps = _UNKNOWN if notes is None else steps_of(claim.changes, partition, notes, sandbox=self._sandbox)
+        steps = UNKNOWN if notes is None else steps_of(claim.changes, partition, notes, sandbox=self._sandbox)
         if not claim.malformed and not claim.conflicts:
             claim.known[partition] = steps
         return steps
-
-
-Steps = tuple[list[int], list[bool | None]]
-"""Offsets at which the decision changes, the first one 0, and whether a record is taken from each on (None: held)."""
-
-_UNKNOWN: Final[Steps] = ([0], [None])
-_TAKEN: Final = {Verdict.TAKE: True, Verdict.SKIP: False, Verdict.HOLD: None}
-
-
-def steps_of(changes: tuple[FencedChange, ...], partition: int, notes: Notes, *, sandbox: str | None) -> Steps:
-    """The decisions of one side on a partition's records with a key that these changes claim."""
-    claims = [bounds(change, partition, notes) for change in changes]
-    numbers = {number for item in claims for number in (item.begin, item.hold, item.until) if number is not None}
-    begins = sorted({0, *numbers})
-    decide = baseline_verdict if sandbox is None else fork_verdict
-    return begins, [_TAKEN[decide(claims, offset)] for offset in begins]
-
-
-class _Claim:
-    """What decides where headers do not: the changes that claim their key, and the flaws of these headers.
-
-    `known` are the verdicts by partition.
-    """
-
-    __slots__ = ("changes", "conflicts", "known", "malformed")
-
-    def __init__(self, changes: tuple[FencedChange, ...], malformed: int = 0, conflicts: int = 0) -> None:
-        self.changes = changes
-        self.malformed = malformed
-        self.conflicts = conflicts
-        self.known: dict[int | None, Steps] = {}
-
-
-class _Topic:
-    """What one topic's records are decided by, and what was decided: `verdicts` are those on flawless headers."""
-
-    __slots__ = (
-        "_claims",
-        "_flawed",
-        "_read",
-        "_rule",
-        "counts",
-        "default",
-        "find",
-        "looks",
-        "name",
-        "progress",
-        "verdicts",
-    )
-
-    def __init__(
-        self, name: str | None, rule: TopicRule, steps: ReadingSteps, counts: TopicTally, progress: TopicProgress | None
-    ) -> None:
-        self.name = name
-        self.default = rule.default
-        self.looks = bool(rule.exceptions or rule.claims)
-        self.find = steps.find
-        self.counts = counts
-        self.progress = progress
-        self.verdicts: dict[RawTenant, bool | _Claim] = {}
-        self._read = steps.read
-        self._rule = rule
-        self._claims = {key: _Claim(changes) for key, changes in rule.claims.items()}
-        self._flawed: dict[RawTenant, Reading] = {}
-
-    def judge(self, raw: RawTenant) -> bool | _Claim:
-        """Whose a record is whose headers have no verdict yet, or have flaws, which are counted each time."""
-        reading = self._flawed.get(raw) or self._read(raw)
-        key, malformed, conflicts = reading
-        taken = self._rule.takes(key)
-        verdict = self._claims[key or ""] if taken is None else taken
-        if not malformed and not conflicts:
-            _remember(self.verdicts, raw, verdict)
-            return verdict
-        _remember(self._flawed, raw, reading)
-        if isinstance(verdict, _Claim):
-            return _Claim(verdict.changes, malformed, conflicts)
-        self.counts.malformed += malformed
-        self.counts.conflicts += conflicts
-        return verdict
-
-    def count(self, record: Record, *, taken: bool) -> None:
-        """Note what became of a record."""
-        if taken:
-            self.counts.processed += 1
-        else:
-            self.counts.skipped += 1
-        if self.progress is not None:
-            self.progress.note(record, taken=taken)
-
-
-class _WatchedTopic:
-    """A topic with a partition that waits: headers decide nothing, each record is looked at by `RecordFilter._look`."""
-
-    __slots__ = ("counts", "default", "find", "inner", "looks", "name", "progress", "verdicts")
-
-    def __init__(self, inner: _Topic) -> None:
-        self.inner = inner
-        self.name = inner.name
-        self.default = inner.default
-        self.looks = True
-        self.find = _find_nothing
-        self.counts = inner.counts
-        self.progress = inner.progress
-        self.verdicts: dict[RawTenant, bool | _Claim] = {}
-
-    def judge(self, _: RawTenant) -> _Claim:
-        return _LOOK
-
-
-_LOOK: Final = _Claim(())
-
-
-def _find_nothing(_: Headers | None) -> RawTenant:
-    return None
 
 
 class _Unwatched:
@@ -378,10 +233,3 @@ class _Unwatched:
 
     def hold(self, record: Any) -> None:
         raise AssertionError(f"nobody holds {record}")
-
-
-def _remember(known: dict[RawTenant, T], raw: RawTenant, what: T) -> None:
-    if size_of(raw) <= REMEMBERED_BYTES:
-        if len(known) >= REMEMBERED:
-            known.clear()
-        known[raw] = what

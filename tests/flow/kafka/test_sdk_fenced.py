@@ -74,12 +74,17 @@ class Side:
     config: dict[str, Any]
     folder: Path
     batch: bool
-    members: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    is_static: bool
+    members: list[tuple[int, subprocess.Popen[bytes]]] = field(default_factory=list)
     started: int = 0
 
-    def start(self) -> None:
+    def start(self, number: int | None = None) -> None:
+        """Start a member, as number so-and-so of a static group."""
         self.started += 1
+        number = len(self.members) if number is None else number
         base = {"bootstrap.servers": self.bootstrap, "group.id": self.group, "auto.offset.reset": "earliest"}
+        if self.is_static:
+            base["group.instance.id"] = f"member-{number}"
         order = {
             "url": self.url,
             "sandbox": self.sandbox,
@@ -88,19 +93,19 @@ class Side:
             "out": str(self.folder / f"{self.group}-{self.started}"),
             "batch": self.batch,
         }
-        self.members.append(subprocess.Popen([sys.executable, str(PROGRAM), json.dumps(order)]))
+        self.members.append((number, subprocess.Popen([sys.executable, str(PROGRAM), json.dumps(order)])))
 
     def kill_one(self) -> None:
         """Without a word to anybody, and start another in its place."""
-        victim = self.members.pop(0)
+        number, victim = self.members.pop(0)
         victim.kill()
         victim.wait()
-        self.start()
+        self.start(number)
 
     def stop(self) -> None:
-        for member in self.members:
+        for _, member in self.members:
             member.terminate()
-        for member in self.members:
+        for _, member in self.members:
             assert member.wait(60) == 0
         self.members.clear()
 
@@ -125,6 +130,8 @@ class Mode:
     name: str
     config: dict[str, Any]
     batch: bool = False
+    is_static: bool = False
+    turns: int = 2
 
 
 MODES: Final = (
@@ -135,7 +142,9 @@ MODES: Final = (
         {"enable.auto.commit": False, "partition.assignment.strategy": "cooperative-sticky", **SOON_OUT},
     ),
     Mode("own stores, eager", {"enable.auto.offset.store": False, "auto.commit.interval.ms": 300, **SOON_OUT}),
-    Mode("own commits, KIP-848", {"enable.auto.commit": False, "group.protocol": "consumer"}, batch=True),
+    Mode("static members", {"auto.commit.interval.ms": 300, **SOON_OUT}, is_static=True),
+    # its session timeout is the broker's, and long
+    Mode("own commits, KIP-848", {"enable.auto.commit": False, "group.protocol": "consumer"}, batch=True, turns=1),
 )
 
 
@@ -188,8 +197,12 @@ def live_through(bootstrap: str, folder: Path, mode: Mode) -> Outcome:
         topic = cleanup.enter_context(topic_on(bootstrap))
         server.behind = lambda: chance.choice((0, 0, 1, 3))
         step = Handover(server, bootstrap, topic, f"{topic}-b", "")
+
+        def side(group: str, sandbox: str | None) -> Side:
+            return Side(bootstrap, topic, group, server.url, sandbox, mode.config, folder, mode.batch, mode.is_static)
+
         step.publish(is_listed=False)
-        baseline = Side(bootstrap, topic, step.baseline, server.url, None, mode.config, folder, mode.batch)
+        baseline = side(step.baseline, None)
         cleanup.callback(step.close)
         cleanup.callback(baseline.stop)
         traffic = Traffic(bootstrap, topic)
@@ -198,9 +211,9 @@ def live_through(bootstrap: str, folder: Path, mode: Mode) -> Outcome:
         baseline.start()
         baseline.start()
         traffic.go_on(300)
-        for turn in range(2):
+        for turn in range(mode.turns):
             step.change, step.fork = f"alice-{turn}", f"{topic}-b.sbx.alice{turn}"
-            fork = Side(bootstrap, topic, step.fork, server.url, "alice", mode.config, folder, mode.batch)
+            fork = side(step.fork, "alice")
             forks.append(fork)
             cleanup.callback(fork.stop)
             come_and_go(step, baseline, fork, traffic)

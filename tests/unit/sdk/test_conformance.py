@@ -21,9 +21,9 @@ from sidestream_sdk.fences import (
     parse_changes,
     settled,
 )
-from sidestream_sdk.filter import steps_of
 from sidestream_sdk.notes import Kind, Notes
 from sidestream_sdk.ownership import Mapping, rule_of, takes, why_not_join
+from sidestream_sdk.topics import steps_of
 
 VECTORS = Path(__file__).parents[2] / "conformance"
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from fakes.mapping_server import change_json, mapping_json
 from sidestream_sdk.baggage import HeaderRules, Headers, Reading, parse_baggage, parse_exact, size_of
-from sidestream_sdk.filter import REMEMBERED, REMEMBERED_BYTES, RecordFilter, _Topic
+from sidestream_sdk.filter import RecordFilter
 from sidestream_sdk.ownership import Change, Mapping, TopicMapping, takes
 from sidestream_sdk.progress import SkipProgress
 from sidestream_sdk.tally import ConsumerTally
+from sidestream_sdk.topics import REMEMBERED, REMEMBERED_BYTES, Topic
 
 
 @dataclass
@@ -227,7 +228,7 @@ def test_what_is_remembered_is_bounded_in_number_and_in_size(tally: ConsumerTall
         assert not records.takes(FakeRecord(f"session={number},tenant=alice,nonsense"))
         assert records.takes(FakeRecord(f"session={number},tenant=bob,{'x' * REMEMBERED_BYTES}=1"))
         topic = records._topics["orders.created"]
-        assert isinstance(topic, _Topic)
+        assert isinstance(topic, Topic)
         sizes.append((len(topic.verdicts), len(topic._flawed)))
         remembered = [*topic.verdicts, *topic._flawed]
 
