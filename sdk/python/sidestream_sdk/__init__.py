@@ -15,10 +15,12 @@ from sidestream_sdk.identity import Identity
 from sidestream_sdk.mapping import MappingClient
 
 if TYPE_CHECKING:
+    from sidestream_sdk.aio import AsyncSandboxConsumer
     from sidestream_sdk.consumer import SandboxConsumer
     from sidestream_sdk.producer import SandboxProducer
 
 __all__ = [
+    "AsyncSandboxConsumer",
     "HeaderRules",
     "Identity",
     "MappingClient",
@@ -28,7 +30,7 @@ __all__ = [
     "TenantMiddleware",
 ]
 
-_MODULES: Final = {"SandboxConsumer": "consumer", "SandboxProducer": "producer"}
+_MODULES: Final = {"AsyncSandboxConsumer": "aio", "SandboxConsumer": "consumer", "SandboxProducer": "producer"}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ import sidestream_sdk
         ("from sidestream_sdk import HeaderRules, Identity, MappingClient, TenantContext, TenantMiddleware", False),
         ("from sidestream_sdk import SandboxConsumer", True),
         ("from sidestream_sdk import SandboxProducer", True),
+        ("from sidestream_sdk import AsyncSandboxConsumer", True),
     ],
 )
 def test_a_kafka_client_is_loaded_only_where_one_is_used(program: str, *, needs_kafka: bool) -> None:

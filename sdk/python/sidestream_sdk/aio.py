@@ -1,0 +1,341 @@
+"""`AsyncSandboxConsumer`: `SandboxConsumer` for asyncio, with the methods of `confluent_kafka.aio.AIOConsumer`.
+
+It is built on SandboxConsumer and a thread of its own, not on AIOConsumer: that one makes a plain consumer, calls it
+from changing threads, and drops the record that a `poll` reads after it was cancelled. What differs here, and why:
+
+- Every call is made on one thread, in order, so that what the SDK notes of partitions needs no locks.
+- A read whose `await` was cancelled stops soon; what it brought is handed out by the next one. It does not count as
+  handed out before, be it for commits, `position` or `close`: what librdkafka would store as it reads is stored here.
+- `consume` returns what it has as soon as one read brought a record, also without a mapping service.
+- A callback that is a coroutine function runs on the loop and is given this consumer; a plain function runs on the
+  thread, where it may take its time, and is given the SandboxConsumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, Self, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from sidestream_sdk.consumer import BATCH_LOOK_SECONDS, LOOK_SECONDS, SandboxConsumer
+from sidestream_sdk.identity import Identity
+from sidestream_sdk.mapping import MappingClient
+from sidestream_sdk.plain import place_of
+from sidestream_sdk.settings import CommitSettings
+from sidestream_sdk.subscription import rebalance_callbacks
+from sidestream_sdk.unread import HandedOut, Unread
+from sidestream_sdk.worker import Worker
+
+T = TypeVar("T")
+
+_CONFIGURED: Final = ("on_commit", "error_cb", "stats_cb", "throttle_cb")
+"""Callbacks in the configuration that may be coroutine functions."""
+
+_callback: Final[ContextVar[asyncio.Task[Any] | None]] = ContextVar("sidestream_callback", default=None)
+
+
+class AsyncSandboxConsumer:
+    """To be made while the event loop runs that it is used on; parameters as of SandboxConsumer.
+
+    A call whose `await` is cancelled is made all the same; only reads are broken off.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | None = None,
+        /,
+        *,
+        identity: Identity | None = None,
+        mapping: MappingClient | None = None,
+        **keywords: Any,
+    ) -> None:
+        settings = {**(config or {}), **keywords}
+        self._loop = asyncio.get_running_loop()
+        self._worker = Worker(f"sidestream-consumer-{settings.get('group.id', '')}")
+        self._stores = CommitSettings.of(settings).auto_store
+        if self._stores:
+            settings["enable.auto.offset.store"] = False
+        for name in _CONFIGURED:
+            if name in settings:
+                settings[name] = self._wrapped(settings[name])
+        self._consumer = SandboxConsumer(settings, identity=identity, mapping=mapping)
+        self._turn = asyncio.Lock()
+        self._read: _Read | None = None
+        self._unread = Unread()
+        self._handed_out = HandedOut()
+        self._callbacks: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Nothing happens yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    # --- records
+
+    async def poll(self, timeout: float | None = -1) -> Message | None:  # noqa: ASYNC109 - as the base class's
+        """As SandboxConsumer's."""
+        consumer = self._consumer
+
+        def poll(wait: float) -> list[Message]:
+            message = consumer.poll(wait)
+            return [] if message is None else [message]
+
+        taken = await self._take(1, _Read(poll, LOOK_SECONDS, timeout))
+        return taken[0] if taken else None
+
+    async def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Message]:  # noqa: ASYNC109
+        """As SandboxConsumer's."""
+        consumer = self._consumer
+        if num_messages == 0:
+            timeout = 0
+        return await self._take(
+            num_messages, _Read(lambda wait: consumer.consume(num_messages, wait), BATCH_LOOK_SECONDS, timeout)
+        )
+
+    async def _take(self, most: int, read: _Read) -> list[Message]:
+        self._refuse_in_callback()
+        async with self._turn:
+            while True:
+                taken = self._unread.take(most)
+                if taken or read.is_done:
+                    self._handed_out.add(taken)
+                    return taken
+                if self._read is None:
+                    read.result = self._submit(read.make, nests=False)
+                    self._read = read
+                await self._finish(self._read)
+
+    async def _finish(self, read: _Read) -> None:
+        """Wait for a read; it stays the one in progress until what it brought is in safe hands."""
+        try:
+            brought = await asyncio.shield(read.result)
+        except asyncio.CancelledError:
+            read.is_unwanted = True
+            raise
+        except BaseException:
+            self._read = None
+            raise
+        self._read = None
+        self._unread.add(brought)
+
+    async def _collect(self) -> None:
+        """What a cancelled read brings counts as unread from here on."""
+        read = self._read
+        if read is not None and not self._turn.locked() and not self._callbacks:
+            async with self._turn:
+                await asyncio.wait([read.result])
+                if read.result.exception() is None:
+                    self._read = None
+                    self._unread.add(read.result.result())
+
+    # --- partitions
+
+    async def subscribe(self, topics: list[str], *args: Any, **callbacks: Any) -> None:
+        """As SandboxConsumer's; callbacks may be coroutine functions."""
+        self._refuse_in_callback()
+        wrapped = {
+            name: self._wrapped(callback, is_given_consumer=True)
+            for name, callback in rebalance_callbacks(args, callbacks).items()
+        }
+        await self._collect()
+        self._unread.clear()
+        await self._call(self._consumer.subscribe, topics, nests=False, **wrapped)
+
+    async def unsubscribe(self) -> None:
+        """As SandboxConsumer's."""
+        self._refuse_in_callback()
+        await self._collect()
+        self._unread.clear()
+        await self._call(self._consumer.unsubscribe, nests=False)
+
+    async def assign(self, partitions: list[TopicPartition]) -> None:
+        """As SandboxConsumer's."""
+        await self._collect()
+        self._unread.clear()
+        await self._call(self._consumer.assign, partitions)
+
+    async def unassign(self) -> None:
+        """As SandboxConsumer's."""
+        await self._collect()
+        self._unread.clear()
+        await self._call(self._consumer.unassign)
+
+    async def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """As SandboxConsumer's."""
+        await self._call(self._consumer.incremental_assign, partitions)
+
+    async def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        """As SandboxConsumer's."""
+        await self._collect()
+        self._unread.drop(map(place_of, partitions))
+        await self._call(self._consumer.incremental_unassign, partitions)
+
+    async def assignment(self) -> list[TopicPartition]:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.assignment)
+
+    async def pause(self, partitions: list[TopicPartition]) -> None:
+        """As SandboxConsumer's."""
+        await self._collect()
+        consumer, back = self._consumer, self._unread.drop(map(place_of, partitions))
+
+        def pause() -> None:
+            # these are read again after `resume`
+            for first in back:
+                consumer.seek(first)
+            consumer.pause(partitions)
+
+        await self._call(pause)
+
+    async def resume(self, partitions: list[TopicPartition]) -> None:
+        """As SandboxConsumer's."""
+        await self._call(self._consumer.resume, partitions)
+
+    async def seek(self, partition: TopicPartition) -> None:
+        """As SandboxConsumer's."""
+        await self._collect()
+        self._unread.drop([place_of(partition)])
+        await self._call(self._consumer.seek, partition)
+
+    async def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """As SandboxConsumer's: behind the last record that was handed out."""
+        await self._collect()
+        return self._unread.before(await self._call(self._consumer.position, partitions))
+
+    # --- commits
+
+    async def commit(self, *args: Any, **keywords: Any) -> Any:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.commit, *args, **keywords)
+
+    async def store_offsets(self, *args: Any, **keywords: Any) -> None:
+        """As SandboxConsumer's."""
+        if self._stores and self._closing is None:
+            reason = "StoreOffsets failed: Local: Invalid argument or configuration"
+            raise KafkaException(KafkaError(KafkaError._INVALID_ARG, reason))  # noqa: SLF001 - as librdkafka says it
+        await self._call(self._consumer.store_offsets, *args, **keywords)
+
+    async def committed(self, *args: Any, **keywords: Any) -> list[TopicPartition]:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.committed, *args, **keywords)
+
+    # --- questions
+
+    async def consumer_group_metadata(self) -> Any:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.consumer_group_metadata)
+
+    async def get_watermark_offsets(self, *args: Any, **keywords: Any) -> Any:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.get_watermark_offsets, *args, **keywords)
+
+    async def offsets_for_times(self, *args: Any, **keywords: Any) -> list[TopicPartition]:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.offsets_for_times, *args, **keywords)
+
+    async def list_topics(self, *args: Any, **keywords: Any) -> Any:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.list_topics, *args, **keywords)
+
+    async def memberid(self) -> Any:
+        """As SandboxConsumer's."""
+        return await self._call(self._consumer.memberid)
+
+    async def set_sasl_credentials(self, *args: Any, **keywords: Any) -> None:
+        """As SandboxConsumer's."""
+        await self._call(self._consumer.set_sasl_credentials, *args, **keywords)
+
+    # --- the end
+
+    async def close(self) -> None:
+        """As SandboxConsumer's; a read in progress ends first, and what it brings comes again to the group."""
+        self._refuse_in_callback()
+        if self._closing is None:
+            if self._read is not None:
+                self._read.is_unwanted = True
+            self._closing = self._submit(self._consumer.close, nests=False, is_last=True)
+        await asyncio.shield(self._closing)
+
+    # --- the thread
+
+    async def _call(self, call: Callable[..., T], *args: Any, nests: bool = True, **keywords: Any) -> T:
+        return await asyncio.shield(self._submit(lambda: call(*args, **keywords), nests=nests))
+
+    def _submit(self, call: Callable[[], T], *, nests: bool, is_last: bool = False) -> asyncio.Future[T]:
+        offsets = self._handed_out.take() if self._stores else []
+
+        def make() -> T:
+            if offsets:
+                self._store(offsets)
+            return call()
+
+        return asyncio.wrap_future(self._worker.submit(make, nests=nests, is_last=is_last), loop=self._loop)
+
+    def _store(self, offsets: list[TopicPartition]) -> None:
+        try:
+            self._consumer.store_offsets(offsets=offsets)
+        except KafkaException:
+            # all of them were taken away since: their next owner handles these records again
+            return
+
+    # --- callbacks
+
+    def _wrapped(self, callback: Any, *, is_given_consumer: bool = False) -> Any:
+        """The callback as librdkafka can call it; what is no coroutine function stays as it is."""
+        if not (inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)):
+            return callback
+
+        def call_back(*args: Any) -> Any:
+            given = (self, *args[1:]) if is_given_consumer else args
+            return self._worker.wait_for(asyncio.run_coroutine_threadsafe(self._call_back(callback, given), self._loop))
+
+        return call_back
+
+    async def _call_back(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is what runs this
+        self._callbacks.add(task)
+        _callback.set(task)
+        try:
+            return await callback(*args)
+        finally:
+            self._callbacks.discard(task)
+
+    def _refuse_in_callback(self) -> None:
+        """Refuse what would wait for the call that waits for the callback."""
+        if _callback.get() in self._callbacks:
+            raise RuntimeError("a callback must not read, subscribe, unsubscribe or close")
+
+
+class _Read:
+    """One read, in short waits so that it can be broken off; `read` waits as long as it is told at most."""
+
+    def __init__(self, read: Callable[[float], list[Message]], longest: float, timeout: float | None) -> None:
+        self.result: asyncio.Future[list[Message]]
+        self.is_unwanted = False
+        """Nobody waits for it any more."""
+        self.is_done = False
+        self._read = read
+        self._longest = longest
+        self._deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+
+    def make(self) -> list[Message]:
+        """Read, on the thread."""
+        try:
+            while True:
+                left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+                brought = self._read(max(min(left, self._longest), 0.0))
+                if brought or self.is_unwanted or left <= self._longest:
+                    return brought
+        finally:
+            self.is_done = True

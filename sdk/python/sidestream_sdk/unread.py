@@ -1,0 +1,79 @@
+"""Which records an application was given, where reading and handing out are two steps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import Message, TopicPartition
+
+from sidestream_sdk.plain import partition_at, place_of
+from sidestream_sdk.progress import Place
+
+
+class Unread:
+    """What was read and not handed out, in order; events and errors among it."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """These were read."""
+        self._messages.extend(messages)
+
+    def take(self, most: int) -> list[Message]:
+        """The next ones, which are handed out."""
+        taken, self._messages = self._messages[:most], self._messages[most:]
+        return taken
+
+    def drop(self, places: Iterable[Place]) -> list[TopicPartition]:
+        """Forget the records of these partitions; where each of them would have to be read again."""
+        gone = set(places)
+        firsts = {place: first for place, first in self._firsts().items() if place in gone}
+        self._messages = [item for item in self._messages if item.error() is not None or _place(item) not in gone]
+        return [partition_at(place, offset) for place, offset in firsts.items()]
+
+    def clear(self) -> None:
+        """Forget all records."""
+        self._messages = [item for item in self._messages if item.error() is not None]
+
+    def before(self, positions: Iterable[TopicPartition]) -> list[TopicPartition]:
+        """Positions in which these records do not count as read."""
+        firsts = self._firsts()
+        return [_at_most(item, firsts.get(place_of(item))) for item in positions]
+
+    def _firsts(self) -> dict[Place, int]:
+        firsts: dict[Place, int] = {}
+        for message in self._messages:
+            if message.error() is None:
+                firsts.setdefault(_place(message), message.offset() or 0)
+        return firsts
+
+
+class HandedOut:
+    """How far the application was given records since it was last asked for."""
+
+    def __init__(self) -> None:
+        self._next: dict[Place, TopicPartition] = {}
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """These were handed out."""
+        for message in messages:
+            if message.error() is None:
+                place = _place(message)
+                offset = (message.offset() or 0) + 1
+                self._next[place] = partition_at(place, offset, leader_epoch=message.leader_epoch())
+
+    def take(self) -> list[TopicPartition]:
+        """The next offsets, once."""
+        taken, self._next = list(self._next.values()), {}
+        return taken
+
+
+def _place(message: Message) -> Place:
+    return message.topic() or "", message.partition() or 0
+
+
+def _at_most(item: TopicPartition, offset: int | None) -> TopicPartition:
+    if offset is None or offset >= item.offset:
+        return item
+    return partition_at(place_of(item), offset, metadata=item.metadata or "", leader_epoch=item.leader_epoch)
