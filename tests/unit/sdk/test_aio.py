@@ -231,6 +231,42 @@ def test_no_record_is_lost_or_out_of_order_when_every_second_poll_is_cancelled(
     assert asyncio.run(read()) == list(range(200))
 
 
+def test_a_cancelled_read_does_not_go_on_waiting(start: Start, broker: Broker, topic: str) -> None:
+    broker.produce(topic, [None])
+
+    async def read() -> None:
+        async with start() as consumer:
+            await consumer.subscribe([topic])
+            await read_numbers(consumer, 1)
+            for wait_for_ever in (consumer.poll, consumer.consume):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(wait_for_ever(), 0.1)
+                assert await asyncio.wait_for(consumer.poll(0.1), DEADLINE) is None
+
+    asyncio.run(read())
+
+
+def test_what_a_cancelled_read_brought_is_forgotten_with_its_partitions(
+    start: Start, broker: Broker, topic: str
+) -> None:
+    broker.produce(topic, [None] * 3)
+
+    async def read() -> None:
+        async with start(OWN_COMMITS) as consumer:
+            give_up: list[Callable[[], Awaitable[None]]] = [
+                consumer.unassign,
+                lambda: consumer.assign([TopicPartition(topic, 1, OFFSET_BEGINNING)]),
+                consumer.unsubscribe,
+            ]
+            for leave in give_up:
+                await consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+                await Gate(consumer).cancel_once_brought(consumer.poll())
+                await leave()
+                assert await consumer.poll(0.2) is None
+
+    asyncio.run(read())
+
+
 def test_an_error_that_a_cancelled_read_met_is_raised_by_the_next(start: Start, broker: Broker, topic: str) -> None:
     broker.produce(topic, [None])
 
