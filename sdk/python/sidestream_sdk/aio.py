@@ -17,7 +17,8 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final, Self, TypeVar
 
@@ -27,6 +28,7 @@ from sidestream_sdk.consumer import BATCH_LOOK_SECONDS, LOOK_SECONDS, SandboxCon
 from sidestream_sdk.identity import Identity
 from sidestream_sdk.mapping import MappingClient
 from sidestream_sdk.plain import place_of
+from sidestream_sdk.progress import Place
 from sidestream_sdk.settings import CommitSettings
 from sidestream_sdk.subscription import rebalance_callbacks
 from sidestream_sdk.unread import HandedOut, Unread
@@ -138,6 +140,19 @@ class AsyncSandboxConsumer:
                     self._read = None
                     self._unread.add(read.result.result())
 
+    async def _give_back(self, places: Iterable[Place] | None = None) -> None:
+        """What was not handed out of these partitions (None: of all) is to be read again, should they stay."""
+        await self._collect()
+        firsts = self._unread.drop(places)
+        if firsts:
+            await self._call(self._seek_back, firsts)
+
+    def _seek_back(self, firsts: list[TopicPartition]) -> None:
+        for first in firsts:
+            # one that was taken away since has nothing to be read again
+            with suppress(KafkaException):
+                self._consumer.seek(first)
+
     # --- partitions
 
     async def subscribe(self, topics: list[str], *args: Any, **callbacks: Any) -> None:
@@ -147,27 +162,25 @@ class AsyncSandboxConsumer:
             name: self._wrapped(callback, is_given_consumer=True)
             for name, callback in rebalance_callbacks(args, callbacks).items()
         }
-        await self._collect()
-        self._unread.clear()
+        await self._give_back()
         await self._call(self._consumer.subscribe, topics, nests=False, **wrapped)
 
     async def unsubscribe(self) -> None:
         """As SandboxConsumer's."""
         self._refuse_in_callback()
-        await self._collect()
-        self._unread.clear()
+        await self._give_back()
         await self._call(self._consumer.unsubscribe, nests=False)
 
     async def assign(self, partitions: list[TopicPartition]) -> None:
         """As SandboxConsumer's."""
         await self._collect()
-        self._unread.clear()
+        self._unread.drop()
         await self._call(self._consumer.assign, partitions)
 
     async def unassign(self) -> None:
         """As SandboxConsumer's."""
         await self._collect()
-        self._unread.clear()
+        self._unread.drop()
         await self._call(self._consumer.unassign)
 
     async def incremental_assign(self, partitions: list[TopicPartition]) -> None:
@@ -186,16 +199,8 @@ class AsyncSandboxConsumer:
 
     async def pause(self, partitions: list[TopicPartition]) -> None:
         """As SandboxConsumer's."""
-        await self._collect()
-        consumer, back = self._consumer, self._unread.drop(map(place_of, partitions))
-
-        def pause() -> None:
-            # these are read again after `resume`
-            for first in back:
-                consumer.seek(first)
-            consumer.pause(partitions)
-
-        await self._call(pause)
+        await self._give_back(map(place_of, partitions))
+        await self._call(self._consumer.pause, partitions)
 
     async def resume(self, partitions: list[TopicPartition]) -> None:
         """As SandboxConsumer's."""
@@ -282,11 +287,9 @@ class AsyncSandboxConsumer:
         return asyncio.wrap_future(self._worker.submit(make, nests=nests, is_last=is_last), loop=self._loop)
 
     def _store(self, offsets: list[TopicPartition]) -> None:
-        try:
+        # where all of them were taken away since, their next owner handles these records again
+        with suppress(KafkaException):
             self._consumer.store_offsets(offsets=offsets)
-        except KafkaException:
-            # all of them were taken away since: their next owner handles these records again
-            return
 
     # --- callbacks
 

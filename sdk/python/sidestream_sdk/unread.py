@@ -25,16 +25,12 @@ class Unread:
         taken, self._messages = self._messages[:most], self._messages[most:]
         return taken
 
-    def drop(self, places: Iterable[Place]) -> list[TopicPartition]:
-        """Forget the records of these partitions; where each of them would have to be read again."""
-        gone = set(places)
-        firsts = {place: first for place, first in self._firsts().items() if place in gone}
+    def drop(self, places: Iterable[Place] | None = None) -> list[TopicPartition]:
+        """Forget the records of these partitions (None: of all); where each would have to be read again."""
+        firsts = self._firsts()
+        gone = set(firsts if places is None else places)
         self._messages = [item for item in self._messages if item.error() is not None or _place(item) not in gone]
-        return [partition_at(place, offset) for place, offset in firsts.items()]
-
-    def clear(self) -> None:
-        """Forget all records."""
-        self._messages = [item for item in self._messages if item.error() is not None]
+        return [partition_at(place, offset) for place, offset in firsts.items() if place in gone]
 
     def before(self, positions: Iterable[TopicPartition]) -> list[TopicPartition]:
         """Positions in which these records do not count as read."""

@@ -256,15 +256,31 @@ def test_what_a_cancelled_read_brought_is_forgotten_with_its_partitions(
             give_up: list[Callable[[], Awaitable[None]]] = [
                 consumer.unassign,
                 lambda: consumer.assign([TopicPartition(topic, 1, OFFSET_BEGINNING)]),
-                consumer.unsubscribe,
+                lambda: consumer.incremental_unassign([TopicPartition(topic, 0)]),
             ]
             for leave in give_up:
-                await consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+                await consumer.unassign()
+                await consumer.incremental_assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
                 await Gate(consumer).cancel_once_brought(consumer.poll())
                 await leave()
                 assert await consumer.poll(0.2) is None
 
     asyncio.run(read())
+
+
+def test_what_a_cancelled_read_brought_comes_again_where_partitions_stay(
+    start: Start, broker: Broker, topic: str
+) -> None:
+    broker.produce(topic, [None] * 3)
+
+    async def read() -> list[int]:
+        async with start() as consumer:
+            await consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+            await Gate(consumer).cancel_once_brought(consumer.poll())
+            await consumer.unsubscribe()
+            return await read_numbers(consumer, 3)
+
+    assert asyncio.run(read()) == [0, 1, 2]
 
 
 def test_an_error_that_a_cancelled_read_met_is_raised_by_the_next(start: Start, broker: Broker, topic: str) -> None:
