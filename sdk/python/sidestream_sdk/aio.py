@@ -14,16 +14,13 @@ from changing threads, and drops the record that a `poll` reads after it was can
 from __future__ import annotations
 
 import asyncio
-import inspect
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any, Final, Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from sidestream_sdk.callbacks import LoopCallbacks
 from sidestream_sdk.consumer import BATCH_LOOK_SECONDS, LOOK_SECONDS, SandboxConsumer
 from sidestream_sdk.identity import Identity
 from sidestream_sdk.mapping import MappingClient
@@ -31,15 +28,13 @@ from sidestream_sdk.plain import place_of
 from sidestream_sdk.progress import Place
 from sidestream_sdk.settings import CommitSettings
 from sidestream_sdk.subscription import rebalance_callbacks
-from sidestream_sdk.unread import HandedOut, Unread
+from sidestream_sdk.unread import HandedOut, Read, Unread
 from sidestream_sdk.worker import Worker
 
 T = TypeVar("T")
 
 _CONFIGURED: Final = ("on_commit", "error_cb", "stats_cb", "throttle_cb")
 """Callbacks in the configuration that may be coroutine functions."""
-
-_callback: Final[ContextVar[asyncio.Task[Any] | None]] = ContextVar("sidestream_callback", default=None)
 
 
 class AsyncSandboxConsumer:
@@ -63,15 +58,15 @@ class AsyncSandboxConsumer:
         self._stores = CommitSettings.of(settings).auto_store
         if self._stores:
             settings["enable.auto.offset.store"] = False
+        self._callbacks = LoopCallbacks(self._worker, self._loop)
         for name in _CONFIGURED:
             if name in settings:
-                settings[name] = self._wrapped(settings[name])
+                settings[name] = self._callbacks.wrapped(settings[name])
         self._consumer = SandboxConsumer(settings, identity=identity, mapping=mapping)
         self._turn = asyncio.Lock()
-        self._read: _Read | None = None
+        self._read: Read | None = None
         self._unread = Unread()
         self._handed_out = HandedOut()
-        self._callbacks: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -92,7 +87,7 @@ class AsyncSandboxConsumer:
             message = consumer.poll(wait)
             return [] if message is None else [message]
 
-        taken = await self._take(1, _Read(poll, LOOK_SECONDS, timeout))
+        taken = await self._take(1, Read(poll, LOOK_SECONDS, timeout))
         return taken[0] if taken else None
 
     async def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Message]:  # noqa: ASYNC109
@@ -101,11 +96,11 @@ class AsyncSandboxConsumer:
         if num_messages == 0:
             timeout = 0
         return await self._take(
-            num_messages, _Read(lambda wait: consumer.consume(num_messages, wait), BATCH_LOOK_SECONDS, timeout)
+            num_messages, Read(lambda wait: consumer.consume(num_messages, wait), BATCH_LOOK_SECONDS, timeout)
         )
 
-    async def _take(self, most: int, read: _Read) -> list[Message]:
-        self._refuse_in_callback()
+    async def _take(self, most: int, read: Read) -> list[Message]:
+        self._callbacks.refuse_within()
         async with self._turn:
             while True:
                 taken = self._unread.take(most)
@@ -117,7 +112,7 @@ class AsyncSandboxConsumer:
                     self._read = read
                 await self._finish(self._read)
 
-    async def _finish(self, read: _Read) -> None:
+    async def _finish(self, read: Read) -> None:
         """Wait for a read; it stays the one in progress until what it brought is in safe hands."""
         try:
             brought = await asyncio.shield(read.result)
@@ -133,7 +128,7 @@ class AsyncSandboxConsumer:
     async def _collect(self) -> None:
         """What a cancelled read brings counts as unread from here on."""
         read = self._read
-        if read is not None and not self._turn.locked() and not self._callbacks:
+        if read is not None and not self._turn.locked() and not self._callbacks.are_running:
             async with self._turn:
                 await asyncio.wait([read.result])
                 if read.result.exception() is None:
@@ -157,9 +152,9 @@ class AsyncSandboxConsumer:
 
     async def subscribe(self, topics: list[str], *args: Any, **callbacks: Any) -> None:
         """As SandboxConsumer's; callbacks may be coroutine functions."""
-        self._refuse_in_callback()
+        self._callbacks.refuse_within()
         wrapped = {
-            name: self._wrapped(callback, is_given_consumer=True)
+            name: self._callbacks.wrapped(callback, consumer=self)
             for name, callback in rebalance_callbacks(args, callbacks).items()
         }
         await self._give_back()
@@ -167,7 +162,7 @@ class AsyncSandboxConsumer:
 
     async def unsubscribe(self) -> None:
         """As SandboxConsumer's."""
-        self._refuse_in_callback()
+        self._callbacks.refuse_within()
         await self._give_back()
         await self._call(self._consumer.unsubscribe, nests=False)
 
@@ -264,7 +259,7 @@ class AsyncSandboxConsumer:
 
     async def close(self) -> None:
         """As SandboxConsumer's; a read in progress ends first, and what it brings comes again to the group."""
-        self._refuse_in_callback()
+        self._callbacks.refuse_within()
         if self._closing is None:
             if self._read is not None:
                 self._read.is_unwanted = True
@@ -290,55 +285,3 @@ class AsyncSandboxConsumer:
         # where all of them were taken away since, their next owner handles these records again
         with suppress(KafkaException):
             self._consumer.store_offsets(offsets=offsets)
-
-    # --- callbacks
-
-    def _wrapped(self, callback: Any, *, is_given_consumer: bool = False) -> Any:
-        """The callback as librdkafka can call it; what is no coroutine function stays as it is."""
-        if not (inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)):
-            return callback
-
-        def call_back(*args: Any) -> Any:
-            given = (self, *args[1:]) if is_given_consumer else args
-            return self._worker.wait_for(asyncio.run_coroutine_threadsafe(self._call_back(callback, given), self._loop))
-
-        return call_back
-
-    async def _call_back(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - it is what runs this
-        self._callbacks.add(task)
-        _callback.set(task)
-        try:
-            return await callback(*args)
-        finally:
-            self._callbacks.discard(task)
-
-    def _refuse_in_callback(self) -> None:
-        """Refuse what would wait for the call that waits for the callback."""
-        if _callback.get() in self._callbacks:
-            raise RuntimeError("a callback must not read, subscribe, unsubscribe or close")
-
-
-class _Read:
-    """One read, in short waits so that it can be broken off; `read` waits as long as it is told at most."""
-
-    def __init__(self, read: Callable[[float], list[Message]], longest: float, timeout: float | None) -> None:
-        self.result: asyncio.Future[list[Message]]
-        self.is_unwanted = False
-        """Nobody waits for it any more."""
-        self.is_done = False
-        self._read = read
-        self._longest = longest
-        self._deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
-
-    def make(self) -> list[Message]:
-        """Read, on the thread."""
-        try:
-            while True:
-                left = math.inf if self._deadline is None else self._deadline - time.monotonic()
-                brought = self._read(max(min(left, self._longest), 0.0))
-                if brought or self.is_unwanted or left <= self._longest:
-                    return brought
-        finally:
-            self.is_done = True

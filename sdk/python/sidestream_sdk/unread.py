@@ -1,13 +1,40 @@
-"""Which records an application was given, where reading and handing out are two steps. Pure."""
+"""Reading and handing out where they are two steps: a read, what nobody was given of it yet, and who was given what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import Message, TopicPartition
 
 from sidestream_sdk.plain import partition_at, place_of
 from sidestream_sdk.progress import Place
+
+
+class Read:
+    """One read, in short waits so that it can be broken off; `read` waits as long as it is told at most."""
+
+    def __init__(self, read: Callable[[float], list[Message]], longest: float, timeout: float | None) -> None:
+        self.result: asyncio.Future[list[Message]]
+        self.is_unwanted = False
+        """Nobody waits for it any more."""
+        self.is_done = False
+        self._read = read
+        self._longest = longest
+        self._deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+
+    def make(self) -> list[Message]:
+        """Read, on the thread."""
+        try:
+            while True:
+                left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+                brought = self._read(max(min(left, self._longest), 0.0))
+                if brought or self.is_unwanted or left <= self._longest:
+                    return brought
+        finally:
+            self.is_done = True
 
 
 class Unread:
@@ -22,6 +49,7 @@ class Unread:
 
     def take(self, most: int) -> list[Message]:
         """The next ones, which are handed out."""
+        most = max(most, 0)
         taken, self._messages = self._messages[:most], self._messages[most:]
         return taken
 

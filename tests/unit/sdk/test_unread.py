@@ -33,6 +33,10 @@ def test_records_are_handed_out_in_the_order_that_they_were_read_in(unread: Unre
     assert unread.take(1) == []
 
 
+def test_none_are_handed_out_where_a_wrong_number_is_asked_for(unread: Unread) -> None:
+    assert unread.take(-1) == []
+
+
 def test_records_of_partitions_are_forgotten_and_tell_where_they_were(unread: Unread) -> None:
     assert shown(unread.drop([("orders", 0), ("orders", 5)])) == [(0, 7)]
     assert unread.take(9) == [RECORDS[1], EVENT]
