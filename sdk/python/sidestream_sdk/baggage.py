@@ -188,6 +188,15 @@ def with_member(baggage: str, key: str, value: str) -> str:
     return ",".join([f"{key}={quote(value, safe='', errors='replace')}", *(member for member in others if member)])
 
 
+def has_member(baggage: str | bytes | None, key: str) -> bool:
+    """Whether a `baggage` header has a member `key`, of whatever value."""
+    wanted = key.encode()
+    return any(
+        equals and name.strip(_WHITESPACE) == wanted
+        for name, equals, _ in (member.partition(b"=") for member in _to_bytes(baggage).split(b","))
+    )
+
+
 def joined_baggage(headers: Headers) -> str:
     """All `baggage` headers as one, for passing on as it came; empty when there is none or it is too long."""
     value = _joining_finder(BAGGAGE)(headers) or b""

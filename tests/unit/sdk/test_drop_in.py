@@ -1,17 +1,21 @@
 """The same calls on `confluent_kafka.Consumer` and on SandboxConsumer show the application the same.
 
 Each scenario is run on a plain consumer first, then without a mapping service and with one that lists a fork whose
-tenant has no record in the topic. What it returns is all that an application can see.
+tenant has no record in the topic; likewise with AsyncSandboxConsumer, whose methods are waited for. What it returns is
+all that an application can see.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from fakes.blocking import Blocking, running_loop
 from fakes.brokers import Broker
 from fakes.consuming import DEADLINE, number_of, poll_until, read_numbers
 from fakes.mapping_server import MappingServer, change_json, mapping_json
@@ -395,20 +399,41 @@ def stages(broker: Broker, topic: str) -> Iterator[Callable[[str, Make], Stage]]
             consumer.close()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__.replace("_", " "))
-def test_the_application_sees_what_a_plain_consumer_shows(
-    scenario: Callable[[Stage], object],
-    stages: Callable[[str, Make], Stage],
-    server: MappingServer,
-    topic: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def identity(server: MappingServer, topic: str, monkeypatch: pytest.MonkeyPatch) -> Identity:
     monkeypatch.delenv("SIDESTREAM_MAPPING_URL", raising=False)
     server.publish(mapping_json(change_json("alice"), topic=topic))
-    identity = Identity(server.url, "shop/fulfilment")
+    return Identity(server.url, "shop/fulfilment")
 
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    with running_loop() as loop:
+        yield loop
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__.replace("_", " "))
+def test_the_application_sees_what_a_plain_consumer_shows(
+    scenario: Callable[[Stage], object], stages: Callable[[str, Make], Stage], identity: Identity
+) -> None:
     plain = scenario(stages("plain", Consumer))
 
     assert scenario(stages("alone", SandboxConsumer)) == plain, "without a mapping service"
     mapped = scenario(stages("mapped", lambda config: SandboxConsumer(config, identity=identity)))
     assert mapped == plain, "with a mapping"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__.replace("_", " "))
+def test_the_asynchronous_consumer_shows_it_the_same(
+    scenario: Callable[[Stage], object],
+    loop: asyncio.AbstractEventLoop,
+    stages: Callable[[str, Make], Stage],
+    identity: Identity,
+) -> None:
+    def blocking(who: Identity | None) -> Make:
+        return lambda config: cast("Consumer", Blocking(loop, config, who))
+
+    plain = scenario(stages("plain", Consumer))
+
+    assert scenario(stages("alone", blocking(None))) == plain, "without a mapping service"
+    assert scenario(stages("mapped", blocking(identity))) == plain, "with a mapping"
