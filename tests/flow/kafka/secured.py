@@ -9,12 +9,12 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not for its types
     AclBinding,
     AclBindingFilter,
@@ -36,6 +36,15 @@ from sidestream_lab.shell import Toolbox
 
 PROPERTIES: Final = Path(__file__).with_name("secured.properties")
 READY_SECONDS: Final = 60.0
+
+PLAIN_USER: Final = "plain"
+PLAIN_LOGIN: Final = {
+    "security.protocol": "SASL_PLAINTEXT",
+    "sasl.mechanism": "PLAIN",
+    "sasl.username": PLAIN_USER,
+    "sasl.password": "plain-secret",
+}
+"""The properties of the one user who is there from the beginning."""
 
 _START: Final = """\
 set -eu
@@ -114,8 +123,8 @@ def secured_kafka(tools: Toolbox, folder: Path) -> Iterator[SecuredKafka]:
     )
     try:
         at = {listener: f"127.0.0.1:{port}" for listener, port in ports.items()}
+        _wait_for(at["ADMIN"], tools, name)
         client = AdminClient({"bootstrap.servers": at["ADMIN"], "log_level": 0})
-        _wait_for(client, tools, name)
         yield SecuredKafka(at["ADMIN"], at["SASL"], at["SASLTLS"], at["MTLS"], authority, client)
     finally:
         tools.docker("rm", "--force", "--volumes", name)
@@ -140,14 +149,17 @@ def _free_ports(count: int) -> list[int]:
         return [item.getsockname()[1] for item in opened]
 
 
-def _wait_for(client: AdminClient, tools: Toolbox, name: str) -> None:
+def _wait_for(bootstrap: str, tools: Toolbox, name: str) -> None:
+    """Return once a group can have offsets, some time after the broker answers; a consumer asks without harm."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "any", "log_level": 0})
     end = time.monotonic() + READY_SECONDS
-    while time.monotonic() < end:
-        try:
-            if client.list_topics(timeout=1.0).brokers:
+    try:
+        while time.monotonic() < end:
+            with suppress(KafkaException):
+                consumer.committed([TopicPartition("any", 0)], timeout=1.0)
                 return
-        except KafkaException:
-            time.sleep(0.1)
+    finally:
+        consumer.close()
     raise AssertionError(f"the secured broker did not start:\n{_log_of(tools, name)}")
 
 

@@ -13,7 +13,7 @@ from authority import Authority
 from builders import having, kafka_cluster, thing
 from fakes.kube import FakeKubeApi
 from flow.kafka.cluster import RealArena, connect, eventually, real_arena
-from flow.kafka.secured import Right, SecuredKafka
+from flow.kafka.secured import PLAIN_LOGIN, PLAIN_USER, Right, SecuredKafka
 from flow.kafka.tokens import CLIENT, CLIENT_SECRET, token_endpoint
 from sidestream.api.conditions import Reason
 from sidestream.errors import KafkaError, SidestreamError
@@ -92,7 +92,6 @@ def oidc(endpoint: str, secret: str = CLIENT_SECRET) -> Properties:
     }
 
 
-PLAIN = sasl("PLAIN", "plain", "plain-secret")
 UNSECURED_TOKEN = {
     "security.protocol": "SASL_PLAINTEXT",
     "sasl.mechanism": "OAUTHBEARER",
@@ -110,7 +109,7 @@ def endpoint() -> Iterator[str]:
 class TestLogin:
     """Each way to log in works, and a wrong secret is told as such."""
 
-    @pytest.mark.parametrize("properties", [PLAIN, UNSECURED_TOKEN], ids=["a plain password", "a token"])
+    @pytest.mark.parametrize("properties", [PLAIN_LOGIN, UNSECURED_TOKEN], ids=["a plain password", "a token"])
     async def test_works(self, secured: SecuredKafka, properties: Properties) -> None:
         async with operator(secured.plain, properties) as it:
             assert (await it.reachable())[:2] == ("True", "Reachable")
@@ -267,7 +266,7 @@ class TestRight:
         async with kept_out(secured) as (arena, admin):
             at = Place(TopicPartition(await arena.topic(records=1), 0), arena.name("group"))
             await arena.admin.place(at.group, {at.item: Position(0)})
-            await secured.grant("plain", *(at.right(*right) for right in needed if right != missing))
+            await secured.grant(PLAIN_USER, *(at.right(*right) for right in needed if right != missing))
             operation, kind = missing
             wanted = (
                 f"KafkaCluster main refuses to {doing.format(topic=at.item.topic, group=at.group)} "
@@ -280,13 +279,13 @@ class TestRight:
                 return isinstance(error, KafkaError) and (str(error), reason_of(error)) == (wanted, Reason.UNAUTHORIZED)
 
             await eventually(is_refused, wanted, seconds=5.0)
-            await secured.grant("plain", at.right(operation, kind))
+            await secured.grant(PLAIN_USER, at.right(operation, kind))
             await eventually(lambda: _is_allowed(lambda: call(admin, at)), "it is done", seconds=5.0)
 
     async def test_to_describe_is_not_enough_to_place_or_to_read(self, secured: SecuredKafka) -> None:
         async with kept_out(secured) as (arena, admin):
             at = Place(TopicPartition(await arena.topic(records=1), 0), arena.name("group"))
-            await secured.grant("plain", at.right("Describe", "group"), at.right("Describe", "topic"))
+            await secured.grant(PLAIN_USER, at.right("Describe", "group"), at.right("Describe", "topic"))
             await eventually(lambda: _is_allowed(lambda: admin.committed(at.group, [at.item])), "both are described")
             with pytest.raises(KafkaError, match=f"needs Read on group {at.group}$"):
                 await admin.place(at.group, {at.item: Position(1)})
@@ -296,7 +295,7 @@ class TestRight:
     async def test_is_named_also_where_other_topics_may_be_described(self, secured: SecuredKafka) -> None:
         async with kept_out(secured) as (arena, admin):
             allowed, denied = [TopicPartition(await arena.topic(records=1), 0) for _ in range(2)]
-            await secured.grant("plain", Right("Read", "topic", allowed.topic))
+            await secured.grant(PLAIN_USER, Right("Read", "topic", allowed.topic))
             await eventually(lambda: _is_allowed(lambda: admin.latest([allowed])), "one may be described")
             with pytest.raises(KafkaError, match=r"needs Describe on topics test-topic-\w+, test-topic-\w+$"):
                 await admin.latest([allowed, denied])
@@ -314,7 +313,7 @@ class TestRight:
             item, group = TopicPartition(await arena.topic(), 0), arena.name("group")
             await arena.admin.place(group, {item: Position(0)})
             assert await admin.group_names() == frozenset(), "the broker leaves out what may not be described"
-            await secured.grant("plain", right)
+            await secured.grant(PLAIN_USER, right)
 
             async def is_listed() -> bool:
                 return group in await admin.group_names()
@@ -334,7 +333,7 @@ async def _is_allowed(call: Callable[[], Awaitable[object]]) -> bool:
 async def kept_out(secured: SecuredKafka) -> AsyncIterator[tuple[RealArena, WorkerAdmin]]:
     """The operator's client, which may do nothing yet, and an arena that may do everything."""
     await secured.revoke_all()
-    admin = connect(secured.plain, **PLAIN)
+    admin = connect(secured.plain, **PLAIN_LOGIN)
     try:
         async with real_arena(secured.admin) as arena:
             yield arena, admin
