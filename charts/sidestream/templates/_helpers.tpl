@@ -52,3 +52,8 @@ http://{{ include "sidestream.part" (dict "root" . "part" "prober") }}.{{ .Relea
 {{ .Values.prober.url }}
 {{- end }}
 {{- end }}
+
+{{/* How applications ask the mapping service. */}}
+{{- define "sidestream.mappingProtocol" -}}
+{{ ternary "https" "http" (not (empty .Values.mapping.tls.secretName)) }}
+{{- end }}

@@ -1,10 +1,12 @@
 {{/*
 A part's ServiceAccount, Deployment and PodDisruptionBudget:
-(dict "root" $ "part" "mapping" "podLabels" (dict) "talksToApiServer" true "env" (list))
+(dict "root" $ "part" "mapping" "podLabels" (dict) "talksToApiServer" true "env" (list) "tlsSecret" "")
+With a tlsSecret, mounted at /tls, it speaks HTTPS.
 */}}
 {{- define "sidestream.workload" -}}
 {{- $values := index .root.Values .part }}
 {{- $name := include "sidestream.part" . }}
+{{- $scheme := ternary "HTTPS" "HTTP" (not (empty .tlsSecret)) }}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
@@ -79,17 +81,17 @@ spec:
         - {name: http, containerPort: 8080}
         # Starting takes a second, and much longer where many pods start on few cores.
         startupProbe:
-          httpGet: {path: /healthz, port: http}
+          httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
           periodSeconds: 1
           timeoutSeconds: 3
           failureThreshold: 120
         livenessProbe:
-          httpGet: {path: /healthz, port: http}
+          httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
           periodSeconds: 10
           timeoutSeconds: 5
           failureThreshold: 6
         readinessProbe:
-          httpGet: {path: /readyz, port: http}
+          httpGet: {path: /readyz, port: http, scheme: {{ $scheme }}}
           periodSeconds: 2
           timeoutSeconds: 3
         resources:
@@ -100,9 +102,16 @@ spec:
           capabilities: {drop: [ALL]}
         volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if .tlsSecret }}
+        - {name: tls, mountPath: /tls, readOnly: true}
+        {{- end }}
       volumes:
       - name: tmp
         emptyDir: {sizeLimit: 16Mi}
+      {{- with .tlsSecret }}
+      - name: tls
+        secret: {secretName: {{ . | quote }}}
+      {{- end }}
       topologySpreadConstraints:
       - maxSkew: 1
         topologyKey: kubernetes.io/hostname
@@ -140,7 +149,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* A part's Service on port 8080: (dict "root" $ "part" "mapping"). */}}
+{{/* A part's Service on port 8080: (dict "root" $ "part" "mapping" "protocol" "https"); without a protocol it is http. */}}
 {{- define "sidestream.service" -}}
 apiVersion: v1
 kind: Service
@@ -154,7 +163,8 @@ spec:
   selector:
     {{- include "sidestream.selector" . | nindent 4 }}
   ports:
-  - {name: http, port: 8080, targetPort: http, appProtocol: http}
+  {{- $protocol := default "http" .protocol }}
+  - {name: {{ $protocol }}, port: 8080, targetPort: http, appProtocol: {{ $protocol }}}
 {{- end }}
 
 {{/* Binds a part's ServiceAccount to the ClusterRole of the same name: (dict "root" $ "part" "mapping"). */}}

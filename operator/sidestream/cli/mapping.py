@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,15 @@ def run(
     auth: Annotated[
         bool, typer.Option(envvar="SIDESTREAM_AUTH", help="Answer only who shows a ServiceAccount's token.")
     ] = False,
+    tls_folder: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SIDESTREAM_TLS_FOLDER",
+            exists=True,
+            file_okay=False,
+            help="Has tls.crt and tls.key to serve HTTPS by.",
+        ),
+    ] = None,
     log_format: LogFormatOption = LogFormat.JSON,
     log_level: LogLevelOption = "info",
 ) -> None:
@@ -39,5 +49,7 @@ def run(
 
     configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
     header = HeaderSettings(mode=header_mode, baggage_key=baggage_key, name=header_name)
-    settings = MappingSettings(header=header, http_port=http_port, max_waiters=max_waiters, auth=auth)
+    settings = MappingSettings(
+        header=header, http_port=http_port, max_waiters=max_waiters, auth=auth, tls_folder=tls_folder
+    )
     asyncio.run(serve(settings))

@@ -20,7 +20,7 @@ from sidestream.kafka.port import (
 )
 from sidestream.kafka.process import COMMAND
 from sidestream.kafka.supervisor import Supervisor, Timing
-from sidestream.kafka.translation import Deed, Endpoint
+from sidestream.kafka.translation import Deed, Endpoint, topics_text
 from sidestream_sdk.baggage import HeaderRules
 
 
@@ -62,12 +62,13 @@ class WorkerAdmin:
 
     async def cluster(self) -> Cluster:
         """See `KafkaAdmin.cluster`."""
-        found = await self._caller.call("cluster", {}, Deed("describe itself", "Describe on the cluster"))
+        found = await self._caller.call("cluster", {}, Deed("describe itself", "Describe"))
         return Cluster(id=found["id"], brokers=found["brokers"])
 
     async def topics(self, names: Collection[str]) -> Mapping[str, Topic | None]:
         """See `KafkaAdmin.topics`."""
-        deed = Deed(f"describe {_topics(names)}", f"Describe on {_topics(names)}")
+        topics = tuple(sorted(names))
+        deed = Deed(f"describe {topics_text(topics)}", "Describe", topics=topics)
         found = await self._caller.call("topics", {"names": sorted(names)}, deed)
         return {
             name: None if item is None else Topic(name, item["id"], item["partitions"]) for name, item in found.items()
@@ -75,7 +76,7 @@ class WorkerAdmin:
 
     async def group(self, name: str) -> Group:
         """See `KafkaAdmin.group`."""
-        deed = Deed(f"describe consumer group {name}", f"Describe on group {name}", name)
+        deed = Deed(f"describe consumer group {name}", "Describe", name)
         found = await self._caller.call("group", {"group": name}, deed)
         members = tuple(
             Member(
@@ -91,15 +92,15 @@ class WorkerAdmin:
 
     async def group_names(self) -> frozenset[str]:
         """See `KafkaAdmin.group_names`."""
-        deed = Deed("list consumer groups", "Describe on the cluster or on groups")
+        deed = Deed("list consumer groups", "Describe")
         return frozenset(await self._caller.call("group_names", {}, deed))
 
     async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
         """See `KafkaAdmin.committed`."""
         if partitions is not None and not partitions:
             return {}
-        topics = _topics(item.topic for item in partitions) if partitions else "its topics"
-        deed = Deed(f"read the offsets of consumer group {group}", f"Describe on group {group} and on {topics}", group)
+        topics = _topics(partitions or ())
+        deed = Deed(f"read the offsets of consumer group {group}", "Describe", group, topics)
         asked = None if partitions is None else _rows(partitions)
         rows = await self._caller.call("committed", {"group": group, "partitions": asked}, deed)
         return {TopicPartition(*row[:2]): Position(*row[2:]) for row in rows}
@@ -114,8 +115,7 @@ class WorkerAdmin:
 
     async def place(self, group: str, positions: Positions, *, over: Positions | None = None) -> None:
         """See `KafkaAdmin.place`."""
-        needs = f"Read on group {group} and on {_topics(item.topic for item in positions)}"
-        deed = Deed(f"place consumer group {group}", needs, group)
+        deed = Deed(f"place consumer group {group}", "Read", group, _topics(positions))
         known = None if over is None else _placed(over)
         await self._caller.call("place", {"group": group, "positions": _placed(positions), "over": known}, deed)
 
@@ -125,25 +125,25 @@ class WorkerAdmin:
         """See `KafkaAdmin.scan`."""
         if not ranges:
             return {}
-        topics = _topics(item.topic for item in ranges)
+        topics = _topics(ranges)
         args = {
             "ranges": [[item.topic, item.partition, *ends] for item, ends in sorted(ranges.items())],
             "header": {"mode": header.mode, "baggageKey": header.baggage_key, "name": header.name},
             "keys": sorted(keys),
         }
-        rows = await self._caller.call("scan", args, Deed(f"read {topics}", f"Read on {topics}"))
+        rows = await self._caller.call("scan", args, Deed(f"read {topics_text(topics)}", "Read", topics=topics))
         return {TopicPartition(topic, number): Scanned(offset, found) for topic, number, offset, found in rows}
 
     async def delete_group(self, group: str) -> None:
         """See `KafkaAdmin.delete_group`."""
-        deed = Deed(f"delete consumer group {group}", f"Delete on group {group}", group)
+        deed = Deed(f"delete consumer group {group}", "Delete", group)
         await self._caller.call("delete", {"group": group}, deed)
 
     async def _ends(self, end: str, partitions: Collection[TopicPartition]) -> Offsets:
         if not partitions:
             return {}
-        topics = _topics(item.topic for item in partitions)
-        deed = Deed(f"tell the offsets of {topics}", f"Describe on {topics}")
+        topics = _topics(partitions)
+        deed = Deed(f"tell the offsets of {topics_text(topics)}", "Describe", topics=topics)
         rows = await self._caller.call("ends", {"partitions": _rows(partitions), "end": end}, deed)
         return {TopicPartition(topic, number): offset for topic, number, offset in rows}
 
@@ -159,6 +159,5 @@ def _placed(positions: Positions) -> list[list[str | int | None]]:
     ]
 
 
-def _topics(names: Iterable[str]) -> str:
-    found = sorted(set(names))
-    return f"topic {found[0]}" if len(found) == 1 else f"topics {', '.join(found)}"
+def _topics(partitions: Iterable[TopicPartition]) -> tuple[str, ...]:
+    return tuple(sorted({item.topic for item in partitions}))

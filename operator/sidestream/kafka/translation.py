@@ -6,6 +6,7 @@ codes; those that begin with an underscore are the client library's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -52,11 +53,22 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Deed:
-    """What was tried: `doing` completes "refuses to ...", `needs` is the ACL for it, `group` the group in question."""
+    """What was tried: `doing` completes "refuses to ...", `operation` is the right that it takes on all it is about."""
 
     doing: str
-    needs: str
+    operation: str
     group: str = ""
+    topics: tuple[str, ...] = ()
+
+    def needs(self, code: str) -> str:
+        """The ACL whose absence this code tells of."""
+        match code:
+            case "GROUP_AUTHORIZATION_FAILED":
+                return f"{self.operation} on group {self.group}"
+            case "TOPIC_AUTHORIZATION_FAILED":
+                return f"{self.operation} on {topics_text(self.topics)}"
+            case _:
+                return f"{self.operation} on the cluster"
 
 
 OFFSET_MISSING: Final = "OFFSET_MISSING"
@@ -165,10 +177,17 @@ def translate(failure: Failure, endpoint: Endpoint, deed: Deed) -> SidestreamErr
 def _refusal(failure: Failure, deed: Deed) -> str:
     name = failure.name
     if name in _FORBIDDEN:
-        return f" ({name}): the operator's Kafka user needs {deed.needs}"
+        return f" ({name}): the operator's Kafka user needs {deed.needs(name)}"
     if name == "OFFSET_METADATA_TOO_LARGE":
         return f": the metadata beside an offset is too long for its brokers' offset.metadata.max.bytes ({name})"
     return f": {failure.text or name} ({name})"
+
+
+def topics_text(names: Sequence[str]) -> str:
+    """Topics as messages name them; without a name those of a group."""
+    if not names:
+        return "its topics"
+    return f"topic {names[0]}" if len(names) == 1 else f"topics {', '.join(names)}"
 
 
 def refused_config(text: str, endpoint: Endpoint) -> KafkaError:

@@ -44,6 +44,9 @@ DEFAULTS: Final = {
 _LATER: Final = 0.5
 """Seconds that we wait for an answer beyond the library's own deadline."""
 
+_NO_LEADERS: Final = "_NOENT"
+"""The library's code for offsets of partitions of which it knows no leader."""
+
 _STATES: Final = {
     ConsumerGroupState.DEAD: GroupState.ABSENT,
     ConsumerGroupState.EMPTY: GroupState.EMPTY,
@@ -198,7 +201,13 @@ class Verbs:
             isolation_level=isolation,
             request_timeout=deadline.left(),
         )
-        found = [[item.topic, item.partition, _wait(future, deadline).offset] for item, future in futures.items()]
+        try:
+            found = [[item.topic, item.partition, _wait(future, deadline).offset] for item, future in futures.items()]
+        except KafkaException as error:
+            if error.args[0].name() == _NO_LEADERS:
+                # which is all that the library says where no topic may be described; this says so
+                self._topics(sorted({row[0] for row in partitions}), deadline=deadline)
+            raise
         if any(offset < 0 for _, _, offset in found):
             raise RefusedError(Failure(OFFSET_MISSING, cause=self._cause()))
         return found

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -21,6 +22,7 @@ from sidestream.kube.epoch import read_epoch
 from sidestream.kube.reviews import Reviews
 from sidestream.mapping import replies
 from sidestream.mapping.answers import Header
+from sidestream.mapping.certificate import ServerCertificate
 from sidestream.mapping.consumers import add_consumers
 from sidestream.mapping.gate import AUDIENCE, Gate, OpenGate, RefusedError, TokenGate
 from sidestream.mapping.source import Source
@@ -37,13 +39,15 @@ _GRACE_SECONDS: Final = 5
 class MappingSettings:
     """What `sidestream mapping` needs to know.
 
-    So many requests may wait for a change at once; with `auth` callers have to show a ServiceAccount's token.
+    So many requests may wait for a change at once; with `auth` callers have to show a ServiceAccount's token; with a
+    `tls_folder`, which has tls.crt and tls.key, only HTTPS is spoken.
     """
 
     header: HeaderSettings = field(default_factory=HeaderSettings)
     http_port: int = 8080
     max_waiters: int = DEFAULT_MAX_WAITERS
     auth: bool = False
+    tls_folder: Path | None = None
 
 
 def create_app(source: Source, room: WaitingRoom, gate: Gate | None = None) -> FastAPI:
@@ -63,24 +67,35 @@ async def serve(settings: MappingSettings) -> None:
 
     Raises:
         SidestreamError: there is no API server to ask: neither in a pod nor by a kubeconfig.
+        OSError: the TLS folder lacks a certificate and its key.
     """
+    certificate = None if settings.tls_folder is None else ServerCertificate(settings.tls_folder)
     clock = SystemClock()
     async with connect() as api:
         store = MappingStore(api, clock, header=Header.of(settings.header), epoch=partial(read_epoch, api))
         room = WaitingRoom(clock, store.etag, limit=settings.max_waiters)
         gate = TokenGate(Reviews(api, audience=AUDIENCE), clock) if settings.auth else OpenGate()
-        config = uvicorn.Config(
-            create_app(store, room, gate),
-            host="0.0.0.0",  # noqa: S104 - a pod's port
-            port=settings.http_port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
+        config = server_config(create_app(store, room, gate), settings.http_port, certificate)
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(store.run(room.touch), name="watch")
+            tasks = [group.create_task(store.run(room.touch), name="watch")]
+            if certificate is not None:
+                tasks.append(group.create_task(certificate.keep_fresh(clock), name="certificate"))
             await Server(config, room).serve()
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
+
+
+def server_config(app: FastAPI, port: int, certificate: ServerCertificate | None = None) -> uvicorn.Config:
+    """How the application is served; without a certificate over plain HTTP."""
+    return uvicorn.Config(
+        app,
+        host="0.0.0.0",  # noqa: S104 - a pod's port
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
+    )
 
 
 class Server(uvicorn.Server):

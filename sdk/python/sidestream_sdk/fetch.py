@@ -55,11 +55,13 @@ class HttpFetch:
     and elsewhere it is an egress proxy; the mapping must come neither by way of the very routes that it accompanies
     nor depend on a sidecar that starts after the application or stops before it. A connection for each request, so
     that no consumer stays with a replica that others are told to leave. The token of `token_file` is sent along; it is
-    read for each request, as the kubelet replaces it long before it expires.
+    read for each request, as the kubelet replaces it long before it expires; so is `ca_file`, whose authorities are
+    then the only ones to be believed.
     """
 
-    def __init__(self, token_file: str | None = None) -> None:
+    def __init__(self, token_file: str | None = None, ca_file: str | None = None) -> None:
         self._token_file = token_file
+        self._ca_file = ca_file
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._closed = False
@@ -113,10 +115,13 @@ class HttpFetch:
 
     def _connection(self, scheme: str, host: str, port: int | None, timeout: float) -> HTTPConnection:
         if scheme == "https":
-            return HTTPSConnection(host, port, timeout=timeout, context=self._tls)
+            return HTTPSConnection(host, port, timeout=timeout, context=self._tls())
         return HTTPConnection(host, port, timeout=timeout)
 
-    @cached_property
     def _tls(self) -> ssl.SSLContext:
+        return self._system_tls if self._ca_file is None else ssl.create_default_context(cafile=self._ca_file)
+
+    @cached_property
+    def _system_tls(self) -> ssl.SSLContext:
         """Made once: reading the certificates of all authorities takes longer than a request."""
         return ssl.create_default_context()

@@ -11,6 +11,7 @@ ENV_MAPPING_URL: Final = "SIDESTREAM_MAPPING_URL"
 ENV_CONSUMER: Final = "SIDESTREAM_CONSUMER"
 ENV_SANDBOX: Final = "SIDESTREAM_SANDBOX"
 ENV_TOKEN_FILE: Final = "SIDESTREAM_TOKEN_FILE"  # noqa: S105 - a variable's name
+ENV_CA_FILE: Final = "SIDESTREAM_CA_FILE"
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Identity:
 
     `mapping_url` is the mapping service's base URL; `consumer` is `namespace/deployment` of the *baseline*, in its
     forks too; `sandbox` is the Sandbox's name in a fork and None in the baseline; `token_file` holds the ServiceAccount
-    token to show, None where the mapping service asks for none.
+    token to show, None where the mapping service asks for none; `ca_file` holds the certificates of the authorities
+    that vouch for the mapping service, None where those of the system do.
 
     Raises:
         ValueError: the URL is not http(s), or `consumer` is not of two parts; the text is a sentence for users.
@@ -29,6 +31,7 @@ class Identity:
     consumer: str
     sandbox: str | None = None
     token_file: str | None = None
+    ca_file: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no request could be made of."""
@@ -56,6 +59,7 @@ class Identity:
             env.get(ENV_CONSUMER, "").strip(),
             env.get(ENV_SANDBOX, "").strip() or None,
             env.get(ENV_TOKEN_FILE, "").strip() or None,
+            env.get(ENV_CA_FILE, "").strip() or None,
         )
 
     @property

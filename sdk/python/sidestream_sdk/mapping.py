@@ -62,7 +62,7 @@ class MappingClient:
         """The mapping in force and its `seen`, which belong together."""
         self.stale_answers = 0
         """How many answers were not taken, as their replica lags behind."""
-        self._fetch = fetch or HttpFetch(identity.token_file)
+        self._fetch = fetch or HttpFetch(identity.token_file, identity.ca_file)
         self._monotonic = monotonic
         self._pace = Pace(monotonic)
         self._etag = ""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 from flow.kafka.cluster import real_arena
+from flow.kafka.secured import SecuredKafka, secured_kafka
+from sidestream_lab.paths import Layout
+from sidestream_lab.up import tools_of
 from unit.kafka.admin_contract import MakeArena
 
 
@@ -21,3 +25,14 @@ def bootstrap() -> str:
 @pytest.fixture
 def make_arena(bootstrap: str) -> MakeArena:
     return lambda: real_arena(bootstrap)
+
+
+@pytest.fixture(scope="module")
+def secured(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """A broker with logins, TLS and ACLs beside the lab's."""
+    layout = Layout.from_environment()
+    tools = tools_of(layout)
+    if tools is None or bootstrap != layout.kafka_bootstrap:
+        pytest.skip(f"starts a broker from the lab's image, and KAFKA_BOOTSTRAP={bootstrap} is not the lab's Kafka")
+    with secured_kafka(tools, tmp_path_factory.mktemp("secured")) as broker:
+        yield broker

@@ -52,6 +52,8 @@ class TestSchema:
             ("image.digest=latest", "/image/digest"),
             ("crds.enabled=perhaps", "/crds/enabled"),
             ("prober.url=example.com", "/prober/url"),
+            ("mapping.tls.secretName=Not_A_Name", "/mapping/tls/secretName"),
+            ("mapping.networkPolicy.from[0].pods=all", "/mapping/networkPolicy/from/0"),
         ],
     )
     def test_a_wrong_value_is_refused_with_its_place(self, template: Helm, value: str, place: str) -> None:
@@ -195,6 +197,62 @@ def test_mapping_is_told_how_many_requests_may_wait(render: Render) -> None:
 def test_mapping_is_told_whether_callers_show_tokens(render: Render, enabled: str) -> None:
     told = environment(of_kind(render(f"mapping.auth.enabled={enabled}"), "Deployment")["sidestream-mapping"])
     assert told["SIDESTREAM_AUTH"] == enabled
+
+
+class TestMappingOverTls:
+    SECRET = "mapping.tls.secretName=mapping-tls"
+
+    def test_shows_the_certificate_of_the_secret(self, render: Render) -> None:
+        deployment = of_kind(render(self.SECRET), "Deployment")["sidestream-mapping"]
+        folder = environment(deployment)["SIDESTREAM_TLS_FOLDER"]
+        (mount,) = (item for item in container(deployment)["volumeMounts"] if item["mountPath"] == folder)
+        volumes = {item["name"]: item for item in deployment["spec"]["template"]["spec"]["volumes"]}
+        assert volumes[mount["name"]]["secret"] == {"secretName": "mapping-tls"}
+        assert mount["readOnly"] is True
+        assert "subPath" not in mount, "such a mount never sees a renewed certificate"
+
+    @pytest.mark.parametrize(
+        ("values", "scheme"), [((), "HTTP"), ((SECRET,), "HTTPS")], ids=["without a Secret", "with a Secret"]
+    )
+    def test_is_probed_and_announced_as_it_speaks(self, render: Render, values: tuple[str, ...], scheme: str) -> None:
+        objects = render(*values)
+        spec = container(of_kind(objects, "Deployment")["sidestream-mapping"])
+        probes = [spec[name]["httpGet"]["scheme"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+        assert probes == [scheme] * 3
+        (port,) = of_kind(objects, "Service")["sidestream-mapping"]["spec"]["ports"]
+        assert (port["name"], port["appProtocol"], port["port"]) == (scheme.lower(), scheme.lower(), 8080)
+
+    @pytest.mark.parametrize("part", ["operator", "prober"])
+    def test_is_nobody_elses(self, render: Render, part: str) -> None:
+        plain, secured = (of_kind(render(*values), "Deployment") for values in ((), (self.SECRET,)))
+        assert plain[f"sidestream-{part}"] == secured[f"sidestream-{part}"]
+
+    def test_needs_no_folder_without_a_secret(self, render: Render) -> None:
+        assert "SIDESTREAM_TLS_FOLDER" not in environment(of_kind(render(), "Deployment")["sidestream-mapping"])
+
+
+class TestNetworkPolicy:
+    ENABLED = "mapping.networkPolicy.enabled=true"
+
+    def test_is_there_only_when_asked_for(self, render: Render) -> None:
+        assert not of_kind(render(), "NetworkPolicy")
+        assert set(of_kind(render(self.ENABLED), "NetworkPolicy")) == {"sidestream-mapping"}
+
+    def test_lets_all_namespaces_in_by_the_port_of_the_pods_and_leaves_what_goes_out(self, render: Render) -> None:
+        objects = render(self.ENABLED)
+        policy = of_kind(objects, "NetworkPolicy")["sidestream-mapping"]["spec"]
+        assert policy["policyTypes"] == ["Ingress"]
+        assert policy["ingress"] == [
+            {"ports": [{"port": "http", "protocol": "TCP"}], "from": [{"namespaceSelector": {}}]}
+        ]
+        deployment = of_kind(objects, "Deployment")["sidestream-mapping"]
+        assert policy["podSelector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+        assert "http" in {port["name"] for port in container(deployment)["ports"]}
+
+    def test_lets_only_the_peers_in_that_are_named(self, render: Render) -> None:
+        peer = "mapping.networkPolicy.from[0].namespaceSelector.matchLabels.team=shop"
+        policy = of_kind(render(self.ENABLED, peer), "NetworkPolicy")["sidestream-mapping"]["spec"]
+        assert policy["ingress"][0]["from"] == [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}]
 
 
 def test_names_follow_the_release(helm: Helm) -> None:

@@ -158,26 +158,26 @@ class FakeKafkaAdmin:
         self.is_closed = True
 
     async def cluster(self) -> Cluster:
-        self._check(Deed("describe itself", "Describe on the cluster"))
+        self._check(Deed("describe itself", "Describe"))
         return Cluster(self.kafka.cluster_id, 1)
 
     async def topics(self, names: Collection[str]) -> Mapping[str, Topic | None]:
-        self._check(Deed("describe topics", "Describe on the topics"))
+        self._check(Deed("describe topics", "Describe", topics=tuple(names)))
         return {name: self._topic(name) for name in names}
 
     async def group(self, name: str) -> Group:
-        self._check(Deed(f"describe consumer group {name}", f"Describe on group {name}", name))
+        self._check(Deed(f"describe consumer group {name}", "Describe", name))
         found = self.kafka.groups.get(name)
         if found is None:
             return Group(name, GroupState.ABSENT)
         return Group(name, found.state if found.members else GroupState.EMPTY, tuple(found.members.values()))
 
     async def group_names(self) -> frozenset[str]:
-        self._check(Deed("list consumer groups", "Describe on the cluster or on groups"))
+        self._check(Deed("list consumer groups", "Describe"))
         return frozenset(self.kafka.groups)
 
     async def committed(self, group: str, partitions: Collection[TopicPartition] | None = None) -> Positions:
-        self._check(Deed(f"read the offsets of consumer group {group}", f"Describe on group {group}", group))
+        self._check(Deed(f"read the offsets of consumer group {group}", "Describe", group))
         offsets = self.kafka.groups[group].offsets if group in self.kafka.groups else {}
         return {item: position for item, position in offsets.items() if partitions is None or item in partitions}
 
@@ -188,7 +188,7 @@ class FakeKafkaAdmin:
         return {item: self._log(item)[1] for item in partitions}
 
     async def place(self, group: str, positions: Positions, *, over: Positions | None = None) -> None:
-        deed = Deed(f"place consumer group {group}", f"Read on group {group}", group)
+        deed = Deed(f"place consumer group {group}", "Read", group)
         self._check(deed)
         found = self.kafka.groups.get(group)
         if over is not None and _kept(over) != _kept(await self.committed(group, positions.keys())):
@@ -211,7 +211,7 @@ class FakeKafkaAdmin:
         return {item: self._scan(item, begin, end, keys) for item, (begin, end) in ranges.items()}
 
     async def delete_group(self, group: str) -> None:
-        deed = Deed(f"delete consumer group {group}", f"Delete on group {group}", group)
+        deed = Deed(f"delete consumer group {group}", "Delete", group)
         self._check(deed)
         found = self.kafka.groups.get(group)
         if found is not None and found.members:
@@ -241,7 +241,7 @@ class FakeKafkaAdmin:
         return Scanned(stop, found=False) if offset is None else Scanned(offset, found=True)
 
     def _log(self, item: TopicPartition) -> tuple[int, int]:
-        deed = Deed(f"tell the offsets of topic {item.topic}", f"Describe on topic {item.topic}")
+        deed = Deed(f"tell the offsets of topic {item.topic}", "Describe", topics=(item.topic,))
         self._check(deed)
         if not self._has(item):
             raise translate(Failure("_NOENT"), self.endpoint, deed)

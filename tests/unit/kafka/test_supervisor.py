@@ -20,7 +20,7 @@ from unit.kafka.test_process import COMMAND, LONG, is_alive
 
 PATIENT = Timing(call=LONG, patience=LONG, start=LONG, ready=LONG, rest=0.0, backoff=Backoff(0.01, 0.01, 0.01))
 HASTY = replace(PATIENT, call=0.1, patience=0.1)
-DEED = Deed("do it", "the right", "fulfilment.sbx.alice")
+DEED = Deed("do it", "Read", "fulfilment.sbx.alice")
 
 
 @asynccontextmanager
@@ -159,7 +159,7 @@ async def test_the_first_call_after_the_rest_finds_out_that_the_cluster_is_back(
 
 async def test_a_refused_call_does_not_keep_others_from_being_made() -> None:
     async with supervised(timing=replace(PATIENT, rest=LONG)) as supervisor:
-        with pytest.raises(KafkaError, match="needs the right"):
+        with pytest.raises(KafkaError, match="needs Read on group"):
             await supervisor.call("fail", {"name": "GROUP_AUTHORIZATION_FAILED"}, DEED)
         assert await supervisor.call("served", {}, DEED) == 2
 

@@ -17,7 +17,7 @@ from sidestream.kafka.translation import (
 )
 
 ENDPOINT = Endpoint("main", "a:9092,b:9092")
-DEED = Deed("place consumer group g", "Read on group g and on topic t", "g")
+DEED = Deed("place consumer group g", "Read", "g", ("t", "u"))
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,25 @@ def test_each_code_is_either_passing_or_waited_for_or_the_users(
     assert str(raised).startswith(("KafkaCluster main ", "Consumer group g on KafkaCluster main "))
 
 
-def test_a_refusal_names_what_was_tried_the_code_and_the_right_that_is_missing() -> None:
-    raised = translate(Failure("GROUP_AUTHORIZATION_FAILED", "Broker: no"), ENDPOINT, DEED)
+@pytest.mark.parametrize(
+    ("code", "right"),
+    [
+        ("GROUP_AUTHORIZATION_FAILED", "Read on group g"),
+        ("TOPIC_AUTHORIZATION_FAILED", "Read on topics t, u"),
+        ("CLUSTER_AUTHORIZATION_FAILED", "Read on the cluster"),
+    ],
+)
+def test_a_refusal_names_what_was_tried_the_code_and_the_right_that_is_missing(code: str, right: str) -> None:
+    raised = translate(Failure(code, "Broker: no"), ENDPOINT, DEED)
     assert str(raised) == (
-        "KafkaCluster main refuses to place consumer group g (GROUP_AUTHORIZATION_FAILED): "
-        "the operator's Kafka user needs Read on group g and on topic t"
+        f"KafkaCluster main refuses to place consumer group g ({code}): the operator's Kafka user needs {right}"
+    )
+
+
+def test_topics_that_only_the_group_knows_are_called_its_own() -> None:
+    deed = Deed("describe consumer group g", "Describe", "g")
+    assert str(translate(Failure("TOPIC_AUTHORIZATION_FAILED"), ENDPOINT, deed)).endswith(
+        "needs Describe on its topics"
     )
 
 

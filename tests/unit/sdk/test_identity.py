@@ -31,6 +31,15 @@ def test_the_token_is_found_where_the_pod_says() -> None:
     assert identity.token_file == "/var/run/secrets/sidestream/token"
 
 
+def test_the_authorities_are_those_of_a_file_only_where_the_pod_names_one() -> None:
+    named = Identity.from_env({**FULL, "SIDESTREAM_CA_FILE": "/etc/sidestream/ca.crt"})
+    usual = Identity.from_env({**FULL, "SIDESTREAM_CA_FILE": ""})
+
+    assert named is not None
+    assert usual is not None
+    assert (named.ca_file, usual.ca_file) == ("/etc/sidestream/ca.crt", None)
+
+
 def test_the_mapping_is_asked_for_by_the_baselines_name() -> None:
     assert Identity("http://mapping:8080/", "shop/ful filment").url == (
         "http://mapping:8080/v1/consumers/shop/ful%20filment"
