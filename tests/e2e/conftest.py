@@ -9,11 +9,13 @@ import pytest
 from e2e.faults import Broker, Operator
 from e2e.node import Node
 from e2e.place import Place
-from sidestream.kube.port import KAFKA_CLUSTERS, NAMESPACES, SANDBOXES
+from sidestream.kube.port import KAFKA_CLUSTERS, KAFKA_ROUTES, NAMESPACES, SANDBOXES
 from sidestream_demo.cluster import Cluster
 from sidestream_demo.environment import Environment, program
 from sidestream_demo.kafka import Kafka
 from sidestream_demo.release import Release
+
+ROUTE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +46,15 @@ def release(cluster: Cluster, images: dict[str, str]) -> Iterator[Release]:
     release.install()
     yield release
     if not was_installed:
+        let_routes_go(cluster)
         release.uninstall()
+
+
+def let_routes_go(cluster: Cluster) -> None:
+    """Nobody takes the finalizer off a KafkaRoute any more when the operator is gone."""
+    for route in cluster.objects(KAFKA_ROUTES):
+        metadata = route["metadata"]
+        cluster.wait_gone(KAFKA_ROUTES, metadata["namespace"], metadata["name"], timeout=ROUTE_SECONDS)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from sidestream.kafka.steps import Delete, Effect, News, Place, Release, Step, r
 from sidestream.kube.apply import ensure_finalizer, remove_finalizer
 from sidestream.kube.epoch import read_epoch
 from sidestream.kube.events import EventRecorder
-from sidestream.kube.port import KAFKA_ROUTES, KubeApi, Object
+from sidestream.kube.port import DEPLOYMENTS, KAFKA_ROUTES, KubeApi, Object
 from sidestream.runtime.clock import Clock
 from sidestream.runtime.reconcile import ObjectKey, Outcome
 from sidestream_sdk.baggage import HeaderRules
@@ -101,11 +101,17 @@ class KafkaRouteReconciler:
 
     async def _decide(self, route: KafkaRoute) -> Step:
         now = self._clock.now()
-        if not handoff.needs_kafka(route):
+        if not handoff.needs_kafka(route) or await self._is_nobodys(route):
             return handoff.plan(route, None, now)
         admin = await self._clusters.admin(route.spec.cluster, last_good=route.is_deleting)
         moment = Moment(now, await self._installed())
         return handoff.plan(route, await observe(self._api, admin, route, moment), now)
+
+    async def _is_nobodys(self, route: KafkaRoute) -> bool:
+        """Whether only the baseline is waited for, and it is gone: then Kafka need not be asked, nor be there."""
+        if not (route.is_deleting and route.status.phase is Phase.RETIRING):
+            return False
+        return await self._api.get(DEPLOYMENTS, route.metadata.namespace, route.spec.deployment) is None
 
     async def _installed(self) -> Installation:
         """Read once: the cluster that we are in does not change."""
@@ -168,6 +174,10 @@ def _way_out(route: KafkaRoute) -> str:
     """What a deletion that is stuck in trouble with Kafka waits for, and how to end that."""
     if not route.is_deleting or route.status.group is None:
         return ""
+    if route.status.phase is Phase.RETIRING:
+        return (
+            f"; this KafkaRoute goes when that is mended, or if it is annotated {FORCE_CLEANUP}={FORCE_CLEANUP_DISCARD}"
+        )
     return (
         f"; consumer group {route.status.group.name} is deleted when that is mended, or left behind if the Sandbox is "
         f"annotated {FORCE_CLEANUP}={FORCE_CLEANUP_DISCARD}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builders import having
-from sidestream.kube.port import DEPLOYMENTS
+from sidestream.kube.port import DEPLOYMENTS, KAFKA_CLUSTERS
 from sidestream_sdk.notes import Kind
 from unit.kafka.fenced_world import FencedWorld
 from unit.kafka.scenes import BASELINE, GROUP, TOPIC
@@ -90,10 +90,22 @@ async def test_a_baseline_without_members_is_stood_in_for_on_the_way_back_too() 
     await world.until(lambda: world.is_gone)
 
 
-async def test_nobody_waits_for_a_baseline_that_does_not_exist() -> None:
+async def test_nobody_waits_for_a_baseline_that_does_not_exist_nor_for_its_kafka() -> None:
     world = await drained(FencedWorld())
     await world.until_phase("Retiring")
     world.api.remove(DEPLOYMENTS, "fulfilment")
+    world.api.remove(KAFKA_CLUSTERS, "main", "")
+    await world.reconcile()
+    assert world.is_gone
+
+
+async def test_a_baseline_whose_kafka_is_away_is_waited_for_with_the_way_out() -> None:
+    world = await drained(FencedWorld())
+    await world.until_phase("Retiring")
+    world.kafka.fail("GROUP_AUTHORIZATION_FAILED")
+    await world.reconcile()
+    assert world.message.endswith("or if it is annotated sidestream.dev/force-cleanup=discard")
+    world.annotate("sidestream.dev/force-cleanup", "discard")
     await world.reconcile()
     assert world.is_gone
 
