@@ -300,6 +300,9 @@ def test_an_error_that_a_cancelled_read_met_is_raised_by_the_next(start: Start, 
             await asyncio.wait_for(entered.wait(), DEADLINE)
             task.cancel()
             await asyncio.wait([task])
+            assert consumer._read is not None
+            await asyncio.wait([consumer._read.result])
+            await consumer.position([TopicPartition(topic, 0)])
             with pytest.raises(ValueError, match="own"):
                 await consumer.poll(DEADLINE)
             assert await read_numbers(consumer, 1) == [0]
@@ -350,6 +353,24 @@ def test_what_was_not_handed_out_is_not_committed(
     asyncio.run(read())
     committed = [broker.committed(topic, topic, partition=number) for number in range(4)]
     assert max(committed) == 1, committed
+
+
+def test_of_a_batch_that_a_cancelled_read_brought_is_committed_what_polls_handed_out(
+    start: Start, broker: Broker, topic: str
+) -> None:
+    broker.produce(topic, [None] * 5)
+
+    async def read() -> None:
+        async with start() as consumer:
+            await consumer.subscribe([topic])
+            assert await read_numbers(consumer, 1) == [0]
+            await Gate(consumer).cancel_once_brought(consumer.consume(4, 10))
+            assert consumer._read is not None
+            assert len(await consumer._read.result) > 1
+            assert await read_numbers(consumer, 1) == [1]
+
+    asyncio.run(read())
+    assert broker.committed(topic, topic) == 2
 
 
 def test_a_record_that_was_not_handed_out_is_forgotten_by_seek_and_put_off_by_pause(
