@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from sidestream_sdk.acknowledge import Acknowledger
 from sidestream_sdk.commits import CommitCallback, Commits
+from sidestream_sdk.cutoff import CutOff
 from sidestream_sdk.ends import Ends, Start
 from sidestream_sdk.filter import RecordFilter
 from sidestream_sdk.holding import Holding
@@ -36,7 +37,6 @@ WAITING_SECONDS: Final = 0.1
 """How often partitions that have to wait are looked at."""
 
 READ_AGAIN_SECONDS: Final = 0.5
-PROVE_SECONDS: Final = 1.0
 
 
 class Member:
@@ -70,8 +70,9 @@ class Member:
         self._tally = tally
         self._seen = 0
         self._stored: dict[Place, int] = {}
+        self._cut_off = CutOff(self.commits, client.age, self._acknowledger.prove, settings.session)
         self._is_cut_off = False
-        self._read_due = self._prove_due = 0.0
+        self._read_due = 0.0
         self._progress_due = 0.0 if self.progress is not None else math.inf
         self._told_by_hand = False
 
@@ -124,7 +125,7 @@ class Member:
         self._read_due = 0.0 if is_complete else now + READ_AGAIN_SECONDS
 
     def _judge(self, now: float) -> None:
-        self._is_cut_off = self._look_whether_cut_off(now)
+        self._is_cut_off = self._cut_off.look(now)
         self._judge_versions()
 
     def _judge_versions(self) -> None:
@@ -145,21 +146,6 @@ class Member:
             return False
         self._client.catch_up(notes.version, notes.epoch)
         return True
-
-    def _look_whether_cut_off(self, now: float) -> bool:
-        """Whether neither commits nor the mapping have worked for so long that others may have taken over."""
-        since, age = self.commits.failing_since, self._client.age()
-        is_cut_off = since is not None and now - since > self._settings.session and (age or 0) > self._settings.session
-        if is_cut_off and not self._is_cut_off:
-            logger.warning("Neither commits nor the mapping have worked for a session: no record is handed out.")
-            self._prove_due = 0.0
-        if is_cut_off and now >= self._prove_due:
-            self._prove_due = now + PROVE_SECONDS
-            self._acknowledger.prove()
-            is_cut_off = self.commits.failing_since is not None
-        if self._is_cut_off and not is_cut_off:
-            logger.warning("The broker or the mapping service is back: records are handed out again.")
-        return is_cut_off
 
     def _tell_by_hand(self) -> None:
         mapping = self.partitions.mapping
