@@ -145,11 +145,14 @@ def _followed(route: KafkaRoute, observed: Observed) -> KafkaRouteStatus | None:
 
 
 def _with_keys(route: KafkaRoute, claims: fencing.Claims, observed: Observed, now: datetime) -> fencing.Claims:
-    """The claims as the keys of the spec want them: one that is new is announced, one that is gone is given back."""
+    """The claims as the keys of the spec want them: one that is new is announced, one that is gone is given back.
+
+    One that is on its way back goes on to its end, also when its key is wanted again; then it is claimed anew.
+    """
     partitions = groups.partitions_of(topics_of(observed))
     taken = other_claims(route, observed)
-    kept = [claim for claim in claims if claim.key in route.spec.keys]
-    leaving = takeback.given_back(tuple(item for item in claims if item.key not in route.spec.keys), observed)
+    kept = [claim for claim in claims if claim.key in route.spec.keys and not fencing.is_leaving(claim)]
+    leaving = takeback.given_back(tuple(claim for claim in claims if claim not in kept), observed)
     held = {claim.key for claim in (*kept, *leaving)}
     new = [
         fencing.claimed(route.metadata.uid, key, partitions, "Aware", now)

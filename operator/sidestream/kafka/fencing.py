@@ -30,6 +30,8 @@ ASKED_BASELINE: Final = frozenset(_ASKED_BASELINE)
 ASKED_FORK: Final = frozenset(_ASKED_FORK)
 """States in which the fork is asked."""
 
+_LEAVING: Final = frozenset({"Freeze", "Hold", "Until", "Retire"})
+
 
 @dataclass(frozen=True)
 class Side:
@@ -101,6 +103,11 @@ def frozen(claims: Claims) -> Claims:
         return fence.model_copy(update={"state": "Freeze"}) if fence.state == "From" else fence
 
     return _each_fence(claims, freeze)
+
+
+def is_leaving(claim: ClaimStatus) -> bool:
+    """Whether the claim is on its way back, on any partition."""
+    return any(fence.state in _LEAVING for fence in claim.fences)
 
 
 def retiring(claims: Claims) -> Claims:

@@ -120,6 +120,9 @@ class World:
         yield 35
         if self.random.random() < 0.3:
             self.change_keys("alice", KEYS[1:])
+            yield 38
+            if self.random.random() < 0.5:
+                self.change_keys("alice", KEYS)
         yield 42
         self.delete("alice")
         yield 50

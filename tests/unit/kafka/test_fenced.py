@@ -217,6 +217,30 @@ async def test_a_key_that_is_taken_away_goes_back_and_the_other_stays() -> None:
     assert world.phase == "Active"
 
 
+async def test_a_key_that_is_wanted_again_on_its_way_back_is_claimed_anew() -> None:
+    world = FencedWorld(having("spec.keys", ["alice", "release-42"]))
+    await active(world)
+    before = {claim.key: claim.id for claim in world.route.status.claims}
+
+    async def step(keys: list[str]) -> None:
+        live = world.live
+        live["spec"]["keys"] = keys
+        world.api.seed(live)
+        world.clock.move(0.1)
+        await world.reconcile()
+        world.speak()
+        world.work()
+
+    await step(["alice"])
+    assert world.states[2:] == ["release-42 0 Freeze 10", "release-42 1 Freeze 10"]
+    for _ in range(12):
+        await step(["alice", "release-42"])
+    assert [state.split()[2] for state in world.states] == ["From"] * 4
+    after = {claim.key: claim.id for claim in world.route.status.claims}
+    assert after["alice"] == before["alice"]
+    assert after["release-42"] != before["release-42"]
+
+
 async def test_a_topic_that_is_made_anew_voids_its_fences() -> None:
     world = await active(FencedWorld())
     world.kafka.delete_topic(TOPIC)
