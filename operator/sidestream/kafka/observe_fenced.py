@@ -15,11 +15,10 @@ from sidestream.kafka.port import KafkaAdmin, Scanned, TopicPartition
 from sidestream.kafka.steps import Observed
 from sidestream.kube.port import DEPLOYMENTS, KAFKA_ROUTES, KubeApi, Object
 from sidestream_sdk.baggage import HeaderRules
+from sidestream_sdk.identity import ENV_MAPPING_URL
 
 SCANNED_AT_MOST: Final = 5_000
 """How many records are looked through for a group whose own members may get on with them any moment."""
-
-_SDK_VARIABLE: Final = "SIDESTREAM_MAPPING_URL"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ async def observe(api: KubeApi, admin: KafkaAdmin, route: KafkaRoute, base: Obse
             others = await unfinished(api, route)
             pods = await fork_pods(api, route)
             return replace(seen, pods=tuple(sorted(pods)), unfinished=others, taken=await baseline_groups(api))
-        case _ if route.is_deleting:
+        case _ if route.is_deleting and phase is not Phase.RETIRING:
             seen = await _with_deployment(api, route, seen)
         case Phase.ACTIVE if not seen.group.members:
             seen = await with_pods(api, admin, route, seen)
@@ -142,7 +141,7 @@ def _may_speak(deployment: Object) -> bool:
     """Whether a container is told where the mapping service is, or may be by something that we do not read."""
     containers = deployment["spec"]["template"]["spec"].get("containers") or ()
     return any(
-        container.get("envFrom") or any(item.get("name") == _SDK_VARIABLE for item in container.get("env") or ())
+        container.get("envFrom") or any(item.get("name") == ENV_MAPPING_URL for item in container.get("env") or ())
         for container in containers
     )
 

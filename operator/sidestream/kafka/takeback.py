@@ -170,8 +170,6 @@ def _retire(route: KafkaRoute, now: datetime) -> Step:
 
 def _await_baseline(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     """Retiring: what the baseline may still be delivered again has to be skipped again."""
-    if not observed.has_deployment:
-        return departure.released(route)
     claims = fencing.without_topics(route.status.claims, _vanished(route, observed))
     if any(fence.state != "Retire" for fence in fencing.fences_of(claims)):
         left = fencing.remaining(claims, observed.baseline, observed.earliest)
