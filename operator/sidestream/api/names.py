@@ -9,6 +9,9 @@ from typing import Final
 MAX_NAME: Final = 52
 """Longest name of a fork's object: leaves room for the suffixes that controllers add to pods' names (63 in all)."""
 
+MAX_LABEL: Final = 63
+"""Longest label value, and so the longest name that can stand in one."""
+
 MAX_GROUP: Final = 249
 """Longest consumer group name, the same limit as Kafka's for topics."""
 
@@ -30,6 +33,14 @@ def fork_name(base: str, sandbox: str) -> str:
         return plain
     digest = hashlib.sha256(f"{base}/{sandbox}".encode()).hexdigest()[:_HASH_LENGTH]
     return f"{plain[: MAX_NAME - _HASH_LENGTH - 1].rstrip('-.')}-{digest}"
+
+
+def shortened(name: str, limit: int = MAX_LABEL) -> str:
+    """`name`, cut to `limit` characters and ended with a hash of the whole where it is longer."""
+    if len(name) <= limit:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{name[: limit - _HASH_LENGTH - 1].rstrip('-.')}-{digest}"
 
 
 def fork_group_pattern(template: str, *, group: str, namespace: str) -> re.Pattern[str] | None:

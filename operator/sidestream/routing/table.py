@@ -1,11 +1,13 @@
-"""The route table of one Service, and the clone algorithm that gives each tenant its rules.
+"""The clone algorithm, which gives each tenant its rules.
 
 Rules are raw JSON in the dialect of one mesh: what this package does not know about them survives. The algorithm knows
-no dialect; a provider brings its own.
+no dialect; a provider brings its own. It works on one entry (see `entries`): the rules without tenants in the order in
+which proxies try them, a request that none of them matches being refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,42 +18,38 @@ Rule = dict[str, Any]
 
 
 @dataclass(frozen=True, order=True)
-class Tenant:
-    """A routing key and the fork Service that takes the tenant's requests."""
+class StandIn:
+    """The fork Service that takes the requests that would go to `service`."""
 
-    key: str
+    service: ServiceHost
     fork: ServiceHost
 
 
-@dataclass(frozen=True)
-class RouteTable:
-    """Everything that decides where requests for one Service go.
+@dataclass(frozen=True, order=True)
+class Tenant:
+    """A routing key and the forks that take the tenant's requests, at most one for each Service, sorted."""
 
-    `rules` are the rules without tenants in the order in which proxies try them; a request that none of them matches is
-    refused. `tenants` are sorted by key, each key once. `ports` are the Service's HTTP ports. `source` is the user's
-    object that the rules were read from (`namespace/name`), None when the user has none.
-    """
+    key: str
+    stand_ins: tuple[StandIn, ...]
 
-    service: ServiceHost
-    ports: tuple[int, ...]
-    rules: tuple[Rule, ...]
-    tenants: tuple[Tenant, ...]
-    source: str | None = None
+    def fork_of(self, service: ServiceHost) -> ServiceHost | None:
+        """What stands in for `service` for this tenant; None when requests to it stay as they are."""
+        return next((item.fork for item in self.stand_ins if item.service == service), None)
 
 
 class Dialect(Protocol):
     """What the algorithm must know about rules of one mesh; no method changes its argument."""
 
-    def can_reach(self, rule: Rule, service: ServiceHost) -> bool:
-        """Whether a request that matches the rule may arrive at `service`."""
+    def leads_to_fork(self, rule: Rule, tenant: Tenant) -> bool:
+        """Whether a request that matches the rule may arrive at a Service that the tenant has forked."""
         ...
 
     def matches_everything(self, rule: Rule) -> bool:
         """Whether no request passes the rule by, so that those after it are never tried."""
         ...
 
-    def for_tenant(self, rule: Rule, service: ServiceHost, tenant: Tenant) -> Rule:
-        """The rule for this tenant's requests alone, with the fork in place of `service`."""
+    def for_tenant(self, rule: Rule, tenant: Tenant) -> Rule:
+        """The rule for this tenant's requests alone, with the forks in place of the Services they stand in for."""
         ...
 
     def for_nobody(self, rule: Rule) -> Rule | None:
@@ -59,29 +57,23 @@ class Dialect(Protocol):
         ...
 
 
-def leads_to_service(table: RouteTable, dialect: Dialect) -> bool:
-    """Whether any rule can send a request to the Service; if none can, no tenant would ever see its fork."""
-    return bool(_up_to_the_service(table, dialect))
+def tenant_rules(rules: Sequence[Rule], tenant: Tenant, dialect: Dialect) -> list[Rule]:
+    """The rules to try before `rules`, so that the tenant meets its forks and nothing else changes.
 
-
-def tenant_rules(table: RouteTable, dialect: Dialect) -> list[Rule]:
-    """The rules to try before the table's own, so that tenants meet their forks and nothing else changes.
-
-    Rules that lead elsewhere are cloned too where they come before one that leads to the Service: they must go on
-    winning over it. After the last rule that can reach the Service a clone would only repeat the original.
+    Rules that lead elsewhere are cloned too where they come before one that leads to a forked Service: they must go on
+    winning over it. After the last rule that can reach one a clone would only repeat the original. Empty when none can.
     """
-    cloned = _up_to_the_service(table, dialect)
-    return [dialect.for_tenant(rule, table.service, tenant) for tenant in table.tenants for rule in cloned]
+    return [dialect.for_tenant(rule, tenant) for rule in _up_to_the_last_fork(rules, tenant, dialect)]
 
 
-def guard_rules(table: RouteTable, dialect: Dialect) -> list[Rule]:
-    """The table's own rules for requests that name no tenant, to be tried before all else.
+def guard_rules(rules: Sequence[Rule], dialect: Dialect) -> list[Rule]:
+    """`rules` for requests that name no tenant, to be tried before all else.
 
     They spare other people's requests the walk through the tenants' rules. Empty where the dialect cannot say "no
     tenant" for every rule: with a rule left out, a later one would win.
     """
     guards = []
-    for rule in table.rules:
+    for rule in rules:
         guard = dialect.for_nobody(rule)
         if guard is None:
             return []
@@ -91,12 +83,12 @@ def guard_rules(table: RouteTable, dialect: Dialect) -> list[Rule]:
     return guards
 
 
-def _up_to_the_service(table: RouteTable, dialect: Dialect) -> list[Rule]:
+def _up_to_the_last_fork(rules: Sequence[Rule], tenant: Tenant, dialect: Dialect) -> list[Rule]:
     tried: list[Rule] = []
     last = 0
-    for rule in table.rules:
+    for rule in rules:
         tried.append(rule)
-        if dialect.can_reach(rule, table.service):
+        if dialect.leads_to_fork(rule, tenant):
             last = len(tried)
         if dialect.matches_everything(rule):
             break

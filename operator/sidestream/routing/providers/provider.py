@@ -1,34 +1,76 @@
-"""What a mesh must offer to carry tenant routes; implementations are pure and know nothing of the cluster's state."""
+"""What a mesh or gateway must offer to carry tenant routes; implementations are pure, and see the cluster as a value."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sidestream.kube.port import Object, Resource
+from sidestream.routing.entries import Entry, EntryKey
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.table import RouteTable, Rule
+from sidestream.routing.table import Tenant
+
+
+class Cluster(Protocol):
+    """A read-only view of the cluster's objects as of now; nothing in it may be changed."""
+
+    @property
+    def domain(self) -> str:
+        """The cluster's DNS domain."""
+        ...
+
+    def is_served(self, resource: Resource) -> bool:
+        """Whether the API server serves this kind."""
+        ...
+
+    def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
+        """All objects of a kind, in one namespace or in all, by namespace and name; empty where it is not served."""
+        ...
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """One object, None when there is none."""
+        ...
 
 
 @dataclass(frozen=True)
-class BaseRules:
-    """A Service's rules without tenants: the user's, read from `source` (`namespace/name`), or the mesh's default."""
+class Probe:
+    """How a proxy shows that it has an object: asked for `name`, it answers with `config_hash` (see `proof`)."""
 
-    rules: tuple[Rule, ...]
-    source: str | None = None
+    name: str
+    config_hash: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One object to write.
+
+    `stage` orders them: what is of a later stage is written when the proxies have all of the earlier ones, and goes
+    before them. `keys` are the tenants whose rules are in it. `probe` is None where no proxy can be asked for it.
+    """
+
+    resource: Resource
+    obj: Object
+    probe: Probe | None = None
+    keys: frozenset[str] = frozenset()
+    stage: int = 0
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The object to write, and the hash with which every proxy that has it answers the probe."""
+    """All objects of one entry. `finding` is a sentence about tenants' requests that do not come to their forks."""
 
-    obj: Object
-    config_hash: str
+    parts: tuple[Part, ...] = ()
+    finding: str = ""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The tenants that have rules; those without have no rule that leads to a Service they fork."""
+        return frozenset[str]().union(*(part.keys for part in self.parts))
 
 
 class Provider(Protocol):
-    """One kind of mesh object as a carrier of routes."""
+    """One kind of mesh or gateway object as a carrier of routes."""
 
     @property
     def name(self) -> str:
@@ -36,33 +78,39 @@ class Provider(Protocol):
         ...
 
     @property
-    def resource(self) -> Resource:
-        """The kind that is read and written."""
+    def reads(self) -> tuple[Resource, ...]:
+        """The kinds of users' objects that decide its entries; also in which it may write."""
         ...
 
-    def object_name(self, service: ServiceHost) -> str:
-        """The name of the object that is written for this Service, in the Service's namespace."""
+    @property
+    def writes(self) -> tuple[Resource, ...]:
+        """The kinds of objects that it writes."""
         ...
 
-    def is_ours(self, obj: Object) -> bool:
-        """Whether Sidestream wrote the object."""
+    def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        """The entries that a user's object of one of the kinds in `reads` concerns."""
         ...
 
-    def base_rules(self, objects: Sequence[Object], service: ServiceHost, ports: Sequence[int]) -> BaseRules:
-        """The rules that hold for `service` on its HTTP `ports` without us; `objects` are all of the kind.
+    def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
+        """The Services that an object of one of the kinds in `reads` or `writes` sends requests to."""
+        ...
+
+    def entry(self, key: EntryKey, cluster: Cluster) -> Entry | None:
+        """The entry as its users have it, None when there is no such entry for this provider.
 
         Raises:
             InvalidInputError: the users' objects leave no room for tenant rules; the message names object and rule.
         """
         ...
 
-    def render(self, table: RouteTable, namespaces: Collection[str]) -> Rendered | None:
-        """The object that holds the whole table; None when no rule of the table leads to its Service.
+    def render(self, entry: Entry, tenants: Sequence[Tenant], cluster: Cluster) -> Rendered:
+        """All objects for an entry, for tenants sorted by key, each key once.
 
-        `namespaces` are those whose clients must see it in place of a user's object.
+        Every object is marked (see `ownership.marked`) as ours and as this entry's.
+
+        Raises:
+            InvalidInputError: it cannot be written, such as one over the API server's limits.
         """
         ...
 
-    def destinations(self, obj: Object) -> frozenset[str]:
-        """Every host that the object sends requests to."""
-        ...
+
