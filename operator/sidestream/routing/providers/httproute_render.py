@@ -60,7 +60,7 @@ class GroupRenderer:
         stage = TENANTS if self._group.guard is not None else stage
         return tuple(
             self._part(own_name(f"{self._group.stem}.{tenant.key}.{number}"), rules, stage, key=tenant.key)
-            for number, rules in enumerate(sharded(pieces, copied))
+            for number, rules in enumerate(sharded(pieces, copied, is_weighted=self._group.is_weighted))
         )
 
     def _seeds(self, tenant: Tenant) -> tuple[int, ...]:
