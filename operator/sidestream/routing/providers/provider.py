@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sidestream.kube.port import Object, Resource
-from sidestream.routing.entries import Entry, EntryKey
+from sidestream.routing.entries import Entry, EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.table import Tenant
 
@@ -75,6 +75,11 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """What status calls it."""
+        ...
+
+    @property
+    def carries(self) -> frozenset[EntryKind]:
+        """The kinds of entries that it has."""
         ...
 
     @property
