@@ -14,7 +14,9 @@ from typing import Any
 import structlog
 
 from sidestream.api.labels import BASELINE, BASELINE_SERVICE, SANDBOX
+from sidestream.api.route_group import RouteGroup
 from sidestream.api.sandbox import Sandbox
+from sidestream.api.tenancy import Tenancy
 from sidestream.kube.port import DEPLOYMENTS, NAMESPACES, ROUTE_GROUPS, SANDBOXES, SERVICES, Object, Resource
 from sidestream.kube.reflector import Change
 from sidestream.routing.entries import EntryKey, EntryKind
@@ -57,6 +59,7 @@ class RoutingIndex:
             for resource in provider.reads:
                 self._readers[resource].append(provider)
         self._sandboxes: dict[ObjectKey, KnownSandbox] = {}
+        self._tenancies: dict[str, Tenancy] = {}
         self._rows: dict[EntryKey, set[ObjectKey]] = defaultdict(set)
         self._fork_services: dict[ServiceHost, dict[ObjectKey, Object]] = defaultdict(dict)
         self._stands_for: dict[ObjectKey, tuple[ServiceHost, ObjectKey]] = {}
@@ -73,9 +76,13 @@ class RoutingIndex:
         """A Sandbox; None when it is gone or cannot be read."""
         return self._sandboxes.get(ObjectKey(namespace, name))
 
-    def sandboxes(self, namespace: str) -> list[KnownSandbox]:
-        """All Sandboxes of a namespace."""
-        return [known for key, known in self._sandboxes.items() if key.namespace == namespace]
+    def tenancy(self, namespace: str) -> Tenancy:
+        """Which Sandbox serves which key in a namespace; worked out once per change."""
+        if namespace not in self._tenancies:
+            sandboxes = [known.sandbox for key, known in self._sandboxes.items() if key.namespace == namespace]
+            groups = [RouteGroup.from_json(item) for item in self._cluster.all(ROUTE_GROUPS, namespace)]
+            self._tenancies[namespace] = Tenancy(sandboxes, groups)
+        return self._tenancies[namespace]
 
     def with_rows(self, entry: EntryKey) -> list[KnownSandbox]:
         """The Sandboxes whose status speaks of an entry."""
@@ -122,6 +129,7 @@ class RoutingIndex:
         if resource == DEPLOYMENTS:
             return self._take_deployment(obj, is_gone=is_gone)
         if resource == ROUTE_GROUPS:
+            self._tenancies.pop(change.key.namespace, None)
             return self._entries_in(change.key.namespace)
         if resource == NAMESPACES and change.type != "MODIFIED":
             return self.all_entries()
@@ -156,6 +164,7 @@ class RoutingIndex:
                 self._rows[entry].add(key)
         if now is not None and before is not None and _facts(now) == _facts(before):
             return set()
+        self._tenancies.pop(key.namespace, None)
         return self._entries_to_forks(self._forked_by.get(key, {})) | rows_before | rows_now
 
     def _take_service(self, key: ObjectKey, obj: Object, *, is_gone: bool) -> set[EntryKey]:

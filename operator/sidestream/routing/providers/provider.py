@@ -12,6 +12,15 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.table import Tenant
 
 
+Ident = tuple[Resource, str, str]
+"""Kind, namespace and name of an object."""
+
+
+def ident_of(resource: Resource, obj: Object) -> Ident:
+    """Which object it is."""
+    return resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
 class Cluster(Protocol):
     """A read-only view of the cluster's objects as of now; nothing in it may be changed."""
 
@@ -54,6 +63,16 @@ class Part:
     probe: Probe | None = None
     keys: frozenset[str] = frozenset()
     stage: int = 0
+
+    @property
+    def ident(self) -> Ident:
+        """Which object it is."""
+        return ident_of(self.resource, self.obj)
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(self.obj["metadata"]["name"])
 
 
 @dataclass(frozen=True)
