@@ -160,6 +160,11 @@ class RouteStatus(Model):
     )
     findings: tuple[FindingStatus, ...] = Field(default=(), json_schema_extra={"x-kubernetes-list-type": "atomic"})
     observed_generation: int = Field(default=0, description="Generation of the Sandbox that this entry answers.")
+    keys: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="The keys whose requests are meant; the Sandbox's own when empty.",
+    )
 
 
 class KafkaStatus(Model):
@@ -181,6 +186,12 @@ class SandboxStatus(Model):
 
     observed_generation: int = 0
     routing_key: str = ""
+    routing_keys: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="What the forks answer to: the Sandbox's own key, then those of its RouteGroups that one of its "
+        "forks at least serves.",
+    )
     workloads: tuple[WorkloadStatus, ...] = Field(default=(), json_schema_extra=list_map("deployment"))
     routes: tuple[RouteStatus, ...] = Field(default=(), json_schema_extra=list_map("service", "entry"))
     kafka: tuple[KafkaStatus, ...] = Field(default=(), json_schema_extra=list_map("consumer"))
