@@ -108,8 +108,8 @@ class SandboxSpec(Model):
     drain: Drain = Drain()
     on_fork_unavailable: Literal["Error", "Baseline"] = Field(
         default="Error",
-        description="What the tenant's requests meet while a fork that has served has no ready pod. Error: an error, so "
-        "that nobody mistakes the baseline for the fork. Baseline: the baseline.",
+        description="What the tenant's requests meet while a fork that has served has no ready pod. Error: an error, "
+        "so that nobody takes the baseline for the fork. Baseline: the baseline.",
     )
     suspended: bool = Field(
         default=False,
@@ -146,7 +146,7 @@ class RouteStatus(Model):
         "to it, such as `HTTPRoute shop/storefront`.",
     )
     provider: str = Field(description="The kind of the written objects, or None when nothing is written.")
-    mode: str = Field(description="How they stand to what users wrote: Owned, Overlay, Delegate, Patch, Beside or None.")
+    mode: str = Field(description="How they stand to users' own: Owned, Overlay, Delegate, Patch, Beside or None.")
     object: str = Field(default="", description="The names of the written objects, separated by commas.")
     source: str = Field(default="", description="The user's object whose rules hold for the tenant, too.")
     choice: str = Field(default="", description="Why it is this provider and mode.")

@@ -74,7 +74,8 @@ def _for_the_mesh(key: EntryKey, cluster: Cluster, providers: Sequence[Provider]
         return Choice(refusal=problem, services=frozenset([host]))
     asked = (service["metadata"].get("annotations") or {}).get(PROVIDER)
     if asked == NO_PROVIDER:
-        text = f"Service {key.namespace}/{key.name} is annotated {PROVIDER}: {NO_PROVIDER}, so the mesh does not route it"
+        subject = f"Service {key.namespace}/{key.name}"
+        text = f"{subject} is annotated {PROVIDER}: {NO_PROVIDER}, so the mesh does not route it"
         return Choice(unrouted=text, services=frozenset([host]), doors=mesh_doors(host, service))
     try:
         provider, entry = _carrier(key, cluster, providers, service, asked)
@@ -94,7 +95,7 @@ def _carrier(
     unroutable = why_unroutable(service)
     if unroutable is not None:
         raise InvalidInputError(Reason.PORT_NOT_HTTP, unroutable)
-    meshes = [item for item in providers if _is_for_meshes(item)]
+    meshes = [item for item in providers if EntryKind.MESH in item.carries]
     served = [item for item in meshes if any(cluster.is_served(resource) for resource in item.writes)]
     if asked is not None:
         return _asked_for(asked, key, cluster, meshes, served)
@@ -140,7 +141,7 @@ def _asked_for(
 def _by_default(
     found: Sequence[tuple[Provider, Entry]], key: EntryKey, cluster: Cluster, service: Object
 ) -> tuple[Provider, Entry]:
-    """The first provider, but in ambient mode the last: there VirtualServices are alpha, and routes of Gateway API not."""
+    """The first provider, but in ambient mode the last: VirtualServices are alpha there, and HTTPRoutes are not."""
     if not found:
         raise InvalidInputError(Reason.ROUTE_CONFLICT, f"No mesh can route service {key.namespace}/{key.name}")
     if _is_ambient(key, cluster, service):
@@ -154,10 +155,6 @@ def _is_ambient(key: EntryKey, cluster: Cluster, service: Object) -> bool:
     namespace = cluster.get(NAMESPACES, "", key.namespace)
     labels = [(item or {}).get("metadata", {}).get("labels") or {} for item in (service, namespace)]
     return any(item.get(_AMBIENT) == "ambient" or item.get(_WAYPOINT, "none") != "none" for item in labels)
-
-
-def _is_for_meshes(provider: Provider) -> bool:
-    return EntryKind.MESH in provider.carries
 
 
 def _api(resource: Resource) -> str:

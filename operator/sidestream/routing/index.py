@@ -115,25 +115,35 @@ class RoutingIndex:
         forked = {entry for service in self._fork_services for entry in self._entries_to(service)}
         return forked | self._rows.keys() | self._written.keys()
 
+    def refresh(self) -> None:
+        """Read again what users' objects say, once all that it depends on is known."""
+        for ident in list(self._says):
+            resource, key = ident
+            obj = self._cluster.get(resource, key.namespace, key.name)
+            self._forget_said(ident)
+            if obj is not None:
+                self._remember_said(ident, self._said(resource, obj))
+
     # --- changes
 
     def take(self, resource: Resource, change: Change) -> set[EntryKey]:
         """Take note of a difference; returns the entries that must be looked at again."""
-        obj, is_gone = change.object, change.type == "DELETED"
+        key, obj, is_gone = change.key, change.object, change.type == "DELETED"
+        concerned: set[EntryKey] = set()
         if resource in self._readers:
-            return self._take_route(resource, change.key, obj, is_gone=is_gone)
+            concerned |= self._take_route(resource, key, obj, is_gone=is_gone)
         if resource == SANDBOXES:
-            return self._take_sandbox(change.key, obj, is_gone=is_gone)
+            concerned |= self._take_sandbox(key, obj, is_gone=is_gone)
         if resource == SERVICES:
-            return self._take_service(change.key, obj, is_gone=is_gone)
+            concerned |= self._take_service(key, obj, is_gone=is_gone)
         if resource == DEPLOYMENTS:
-            return self._take_deployment(obj, is_gone=is_gone)
+            concerned |= self._take_deployment(obj, is_gone=is_gone)
         if resource == ROUTE_GROUPS:
-            self._tenancies.pop(change.key.namespace, None)
-            return self._entries_in(change.key.namespace)
+            self._tenancies.pop(key.namespace, None)
+            concerned |= self._entries_in(key.namespace)
         if resource == NAMESPACES and change.type != "MODIFIED":
-            return self.all_entries()
-        return set()
+            concerned |= self.all_entries()
+        return concerned
 
     def _take_route(self, resource: Resource, key: ObjectKey, obj: Object, *, is_gone: bool) -> set[EntryKey]:
         ident = (resource, key)
@@ -267,7 +277,9 @@ def _parsed(raw: Object) -> KnownSandbox | None:
     try:
         return KnownSandbox(raw, Sandbox.from_json(raw))
     except ValueError as error:
-        _log.error("Sandbox cannot be read and is left out of the routes", name=raw["metadata"]["name"], error=str(error))
+        _log.error(
+            "Sandbox cannot be read and is left out of the routes", name=raw["metadata"]["name"], error=str(error)
+        )
         return None
 
 

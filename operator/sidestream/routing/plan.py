@@ -17,7 +17,7 @@ from sidestream.routing.observe import Observed
 from sidestream.routing.ownership import is_ours
 from sidestream.routing.proof import Claim
 from sidestream.routing.providers.provider import Cluster, Ident, Part, Provider, Rendered, ident_of
-from sidestream.routing.tenants import Routing, Standing, Verdict, tenants_of
+from sidestream.routing.tenants import Routing, Standing, Verdict, no_way, tenants_of
 
 _NO_DOOR: Final = "no request of ours comes to where the route is"
 
@@ -84,7 +84,9 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
         return refused(plan, Reason(error.reason), error.message)
     parts = {part.ident: part for part in rendered.parts}
     plan = replace(plan, parts=parts, finding=choice.entry.finding or rendered.finding)
-    return replace(plan, verdicts=tuple(_routable(verdict, rendered, choice.entry) for verdict in plan.verdicts))
+    return replace(
+        plan, verdicts=tuple(_routable(verdict, rendered, provider, choice.entry) for verdict in plan.verdicts)
+    )
 
 
 def refused(plan: Plan, reason: Reason, message: str, keys: frozenset[str] | None = None) -> Plan:
@@ -159,15 +161,11 @@ def _rendered(provider: Provider, entry: Entry, routing: Routing, cluster: Clust
     return rendered
 
 
-def _routable(verdict: Verdict, rendered: Rendered, entry: Entry) -> Verdict:
+def _routable(verdict: Verdict, rendered: Rendered, provider: Provider, entry: Entry) -> Verdict:
     if verdict.standing is not Standing.ROUTED or verdict.keys & rendered.keys:
         return verdict
-    text = rendered.finding or (
-        f"No rule of {entry.source} leads to service {verdict.service.name}, so no request can reach a fork of it"
-    )
-    return replace(
-        verdict, standing=Standing.REFUSED, keys=frozenset(), reason=Reason.ROUTE_CONFLICT, message=text
-    )
+    text = rendered.finding or (no_way(provider.name, entry, verdict.service))
+    return replace(verdict, standing=Standing.REFUSED, keys=frozenset(), reason=Reason.ROUTE_CONFLICT, message=text)
 
 
 def _destinations(held: Mapping[Ident, Object], provider: Provider | None, domain: str) -> frozenset[ServiceHost]:

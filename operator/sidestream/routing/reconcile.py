@@ -36,11 +36,12 @@ POLL_SECONDS: Final = 0.2
 
 @dataclass(frozen=True)
 class Sight:
-    """What the reconciler sees of the cluster: a view, an index of it, and who keeps it up with our own writes."""
+    """What the reconciler sees of the cluster, by which providers, and who keeps the view up with our own writes."""
 
     cluster: Cluster
     index: RoutingIndex
     copy: Copy
+    providers: tuple[Provider, ...]
 
 
 @dataclass
@@ -62,21 +63,19 @@ class RoutingReconciler:
         events: EventRecorder,
         clock: Clock,
         sight: Sight,
-        providers: Sequence[Provider],
         prober: Prober | None,
     ) -> None:
         self._api = api
         self._events = events
         self._clock = clock
         self._sight = sight
-        self._providers = tuple(providers)
         self._prober = prober
         self._writer = Writer(api, sight.copy)
         self._memories: dict[EntryKey, _Memory] = {}
 
     async def reconcile(self, key: EntryKey) -> Outcome:
         """Bring one entry to what its Sandboxes ask for; raises the errors of the Kubernetes port."""
-        observed = observe(key, self._sight.cluster, self._sight.index, self._providers)
+        observed = observe(key, self._sight.cluster, self._sight.index, self._sight.providers)
         if observed is None:
             self._memories.pop(key, None)
             return Outcome()
@@ -92,24 +91,22 @@ class RoutingReconciler:
         )
 
     async def _bring_about(self, plan: Plan, memory: _Memory) -> tuple[Plan, bool, bool]:
-        """Write and prove, stage by stage as far as it goes now; returns also whether it wrote and whether all is done."""
+        """Write and prove, stage by stage as far as it goes now; says whether it wrote, and whether all is written."""
         has_written = False
+        step = next_step(plan, memory.departing, _is_settled(self._known(plan, memory)))
         while True:
-            known = self._known(plan, memory)
-            step = next_step(plan, memory.departing, _is_settled(known))
             written = await self._writer.write(plan, step)
             has_written |= written.has_written
             memory.departing |= written.deleted
             held = {ident: obj for ident, obj in written.plan.held.items() if ident not in step.deletes}
             plan = replace(written.plan, held=held)
             await self._prove(plan, memory)
-            known = self._known(plan, memory)
-            memory.departing = {
-                name: stage for name, stage in memory.departing.items() if not _is_settled(known)(name)
-            }
-            is_next_open = next_step(plan, memory.departing, _is_settled(known)) != replace(step, deletes=())
-            if step.is_last or not is_next_open:
-                return plan, has_written, step.is_last
+            is_settled = _is_settled(self._known(plan, memory))
+            memory.departing = {name: stage for name, stage in memory.departing.items() if not is_settled(name)}
+            following = next_step(plan, memory.departing, is_settled)
+            if len(following.writes) <= len(step.writes) and not following.deletes:
+                return plan, has_written, following.is_last
+            step = following
 
     async def _prove(self, plan: Plan, memory: _Memory) -> None:
         """Ask for what is not proven, and again until it is, nothing can be said, or patience ends."""

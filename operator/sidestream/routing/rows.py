@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 from sidestream.api.labels import manager_of_route
@@ -23,12 +22,7 @@ def entry_text(key: EntryKey, service: ServiceHost) -> str:
 
 def entry_of_row(row: RouteStatus, namespace: str) -> EntryKey:
     """The entry that a row of a Sandbox in `namespace` is about; what nobody of ours wrote counts as the mesh's."""
-    kind, _, place = row.entry.partition(" ")
-    entry_namespace, _, name = place.partition("/")
-    with suppress(ValueError):
-        if name:
-            return EntryKey(EntryKind(kind), entry_namespace, name)
-    return EntryKey(EntryKind.MESH, namespace, row.service)
+    return EntryKey.parse(row.entry) or EntryKey(EntryKind.MESH, namespace, row.service)
 
 
 def manager_of(key: EntryKey, namespace: str) -> str:

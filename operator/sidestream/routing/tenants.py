@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from sidestream.api.conditions import Reason
 from sidestream.api.sandbox import RouteStatus
+from sidestream.routing.entries import Entry
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.observe import Fork, Member, Observed
 from sidestream.routing.table import StandIn, Tenant
@@ -86,14 +87,18 @@ def _verdict(
     row = _row(member, fork.service)
     choice = observed.choice
     if choice.unrouted:
-        return Verdict(member, fork.service, Standing.UNROUTED, row, reason=Reason.NOT_APPLICABLE, message=choice.unrouted)
+        return Verdict(
+            member, fork.service, Standing.UNROUTED, row, reason=Reason.NOT_APPLICABLE, message=choice.unrouted
+        )
     if choice.refusal is not None:
         problem = choice.refusal
         reason = Reason(problem.reason)
         return Verdict(member, fork.service, Standing.REFUSED, row, reason=reason, message=problem.message)
-    if choice.entry is None or fork.service not in choice.entry.reaches:
-        source = "" if choice.entry is None else choice.entry.source or ""
-        text = f"No rule of {source} leads to service {fork.service.name}, so no request can reach a fork of it"
+    if choice.entry is None or choice.provider is None:
+        text = f"{observed.key} leads to service {fork.service.name} no more"
+        return Verdict(member, fork.service, Standing.REFUSED, row, reason=Reason.ROUTE_CONFLICT, message=text)
+    if fork.service not in choice.entry.reaches:
+        text = no_way(choice.provider.name, choice.entry, fork.service)
         return Verdict(member, fork.service, Standing.REFUSED, row, reason=Reason.ROUTE_CONFLICT, message=text)
     own = member.sandbox.routing_key
     holder = holders.setdefault((own, fork.service), member)
@@ -132,3 +137,8 @@ def _row(member: Member, service: ServiceHost) -> RouteStatus | None:
 
 def _age(member: Member) -> tuple[str, str]:
     return member.sandbox.metadata.creation_timestamp, member.sandbox.metadata.key
+
+
+def no_way(provider: str, entry: Entry, service: ServiceHost) -> str:
+    """The sentence that says that the users' rules never lead to a forked Service."""
+    return f"No rule of {provider} {entry.source} leads to service {service.name}, so no request can reach a fork of it"

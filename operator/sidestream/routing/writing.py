@@ -84,7 +84,7 @@ class Writer:
         return has_written
 
     def _is_settled(self, part: Part, live: Object) -> bool:
-        """Whether this very part was compared with this very version before; providers keep parts that stay the same."""
+        """Whether this very part was compared with this very version before: what stays the same is the same object."""
         known = self._settled.get(part.ident)
         return known is not None and known[0] is part and known[1] == live["metadata"]["resourceVersion"]
 

@@ -1,4 +1,4 @@
-"""What a mesh or gateway must offer to carry tenant routes; implementations are pure, and see the cluster as a value."""
+"""What a mesh or gateway must offer to carry tenant routes; implementations are pure and see the cluster as a value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sidestream.kube.port import Object, Resource
 from sidestream.routing.entries import Entry, EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.table import Tenant
-
 
 Ident = tuple[Resource, str, str]
 """Kind, namespace and name of an object."""
@@ -136,5 +135,3 @@ class Provider(Protocol):
             InvalidInputError: it cannot be written, such as one over the API server's limits.
         """
         ...
-
-

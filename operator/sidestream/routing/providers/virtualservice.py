@@ -30,6 +30,7 @@ class VirtualServiceProvider:
     """Reads and renders VirtualServices for tenants named as `header` says."""
 
     name: Final = "VirtualService"
+    carries: Final = frozenset({EntryKind.MESH})
     reads: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES,)
     writes: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES,)
 
