@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from sidestream.api.conditions import Reason
 from sidestream.api.sandbox import RouteStatus
+from sidestream.errors import InvalidInputError
 from sidestream.routing.entries import Entry
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.observe import Fork, Member, Observed
@@ -84,42 +85,44 @@ def _verdict(
     holders: dict[tuple[str, ServiceHost], Member],
     destinations: Collection[ServiceHost],
 ) -> Verdict:
-    row = _row(member, fork.service)
-    choice = observed.choice
-    if choice.unrouted:
-        return Verdict(
-            member, fork.service, Standing.UNROUTED, row, reason=Reason.NOT_APPLICABLE, message=choice.unrouted
-        )
-    if choice.refusal is not None:
-        problem = choice.refusal
+    verdict = Verdict(member, fork.service, Standing.UNROUTED, _row(member, fork.service))
+    if observed.choice.unrouted:
+        return replace(verdict, reason=Reason.NOT_APPLICABLE, message=observed.choice.unrouted)
+    problem = _problem(observed, member, fork, holders)
+    if problem is not None:
         reason = Reason(problem.reason)
-        return Verdict(member, fork.service, Standing.REFUSED, row, reason=reason, message=problem.message)
+        return replace(verdict, standing=Standing.REFUSED, reason=reason, message=problem.message)
+    has_served = verdict.was_written or fork.host in destinations
+    if fork.is_ready or (has_served and member.sandbox.spec.on_fork_unavailable == "Error"):
+        # an error beats silently the baseline
+        keys = frozenset(key for key in fork.keys if holders.setdefault((key, fork.service), member) is member)
+        return replace(verdict, standing=Standing.ROUTED, keys=keys)
+    text = f"Deployment {fork.deployment} has " + ("no ready pod" if has_served else "not had a ready pod yet")
+    return replace(verdict, standing=Standing.WAITING, reason=Reason.FORK_NOT_READY, message=text)
+
+
+def _problem(
+    observed: Observed, member: Member, fork: Fork, holders: dict[tuple[str, ServiceHost], Member]
+) -> InvalidInputError | None:
+    """Why a fork cannot be routed as things are."""
+    choice, own = observed.choice, member.sandbox.routing_key
+    if choice.refusal is not None:
+        return choice.refusal
     if choice.entry is None or choice.provider is None:
-        text = f"{observed.key} leads to service {fork.service.name} no more"
-        return Verdict(member, fork.service, Standing.REFUSED, row, reason=Reason.ROUTE_CONFLICT, message=text)
+        return _conflict(f"{observed.key} leads to service {fork.service.name} no more")
     if fork.service not in choice.entry.reaches:
-        text = no_way(choice.provider.name, choice.entry, fork.service)
-        return Verdict(member, fork.service, Standing.REFUSED, row, reason=Reason.ROUTE_CONFLICT, message=text)
-    own = member.sandbox.routing_key
+        return _conflict(no_way(choice.provider.name, choice.entry, fork.service))
     holder = holders.setdefault((own, fork.service), member)
     if holder is not member:
-        text = (
-            f"Requests of tenant {own} to service {fork.service.name} already go to the fork of Sandbox "
-            f"{holder.sandbox.metadata.name}"
+        other = holder.sandbox.metadata.name
+        return _conflict(
+            f"Requests of tenant {own} to service {fork.service.name} already go to the fork of Sandbox {other}"
         )
-        return Verdict(member, fork.service, Standing.REFUSED, row, reason=Reason.ROUTE_CONFLICT, message=text)
-    keys = frozenset(key for key in fork.keys if holders.setdefault((key, fork.service), member) is member)
-    verdict = Verdict(member, fork.service, Standing.ROUTED, row, keys)
-    if fork.is_ready or (_stays(member) and (verdict.was_written or fork.host in destinations)):
-        return verdict
-    has_served = verdict.was_written or fork.host in destinations
-    text = f"Deployment {fork.deployment} has " + ("no ready pod" if has_served else "not had a ready pod yet")
-    return Verdict(member, fork.service, Standing.WAITING, row, reason=Reason.FORK_NOT_READY, message=text)
+    return None
 
 
-def _stays(member: Member) -> bool:
-    """Whether a tenant that has met its fork stays routed while the fork is away."""
-    return member.sandbox.spec.on_fork_unavailable == "Error"
+def _conflict(message: str) -> InvalidInputError:
+    return InvalidInputError(Reason.ROUTE_CONFLICT, message)
 
 
 def _leaving(member: Member) -> Iterator[Verdict]:
