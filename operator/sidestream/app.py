@@ -33,6 +33,7 @@ from sidestream.runtime.probes import Check, serve_probes
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey, Reconciler, run_reconciler
 from sidestream.sandbox.reconcile import SandboxReconciler
+from sidestream.sandbox.route_groups.reconcile import RouteGroupReconciler
 
 LEASE_NAME: Final = "sidestream-operator"
 
@@ -91,13 +92,21 @@ class _Pairs:
     """Each reconciler with the queue that feeds it."""
 
     sandboxes: tuple[Queue, Reconciler]
+    route_groups: tuple[Queue, Reconciler]
     services: tuple[Queue, Reconciler]
     kafka_routes: tuple[Queue, Reconciler]
     kafka_consumers: tuple[Queue, Reconciler]
     kafka_clusters: tuple[Queue, Reconciler]
 
     def all(self) -> tuple[tuple[Queue, Reconciler], ...]:
-        return (self.sandboxes, self.services, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
+        return (
+            self.sandboxes,
+            self.route_groups,
+            self.services,
+            self.kafka_routes,
+            self.kafka_consumers,
+            self.kafka_clusters,
+        )
 
     def queues(self) -> Queues:
         return Queues(*(queue for queue, _ in self.all()))
@@ -115,6 +124,7 @@ async def _reconcilers(api: KubeApi, clock: Clock, settings: OperatorSettings) -
     async with KafkaClusters(api, settings.namespace) as clusters:
         yield _Pairs(
             sandboxes=fed(SandboxReconciler(api, events, clock)),
+            route_groups=fed(RouteGroupReconciler(api, events, clock)),
             services=fed(RoutingReconciler(api, events, clock, routing, prober)),
             kafka_routes=fed(KafkaRouteReconciler(api, events, clock, clusters, settings.header)),
             kafka_consumers=fed(KafkaConsumerReconciler(api, events, clock, clusters)),

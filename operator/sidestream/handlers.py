@@ -21,6 +21,7 @@ from sidestream.kube.port import (
     KAFKA_ROUTES,
     NAMESPACES,
     PODS,
+    ROUTE_GROUPS,
     SANDBOXES,
     SERVICES,
     VIRTUAL_SERVICES,
@@ -29,6 +30,7 @@ from sidestream.kube.port import (
 from sidestream.routing.wakeups import RoutingWakeups
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey
+from sidestream.sandbox.route_groups.wakeups import RouteGroupWakeups
 from sidestream.sandbox.wakeups import SandboxWakeups
 
 Queue = WorkQueue[ObjectKey]
@@ -39,6 +41,7 @@ class Queues:
     """One queue per reconciler."""
 
     sandboxes: Queue
+    route_groups: Queue
     services: Queue
     kafka_routes: Queue
     kafka_consumers: Queue
@@ -50,6 +53,7 @@ class Wakeups:
     """What each domain has seen, to find the keys that an event concerns."""
 
     sandbox: SandboxWakeups = field(default_factory=SandboxWakeups)
+    group: RouteGroupWakeups = field(default_factory=RouteGroupWakeups)
     routing: RoutingWakeups = field(default_factory=RoutingWakeups)
     kafka: KafkaWakeups = field(default_factory=KafkaWakeups)
 
@@ -70,6 +74,7 @@ def register(registry: kopf.OperatorRegistry, queues: Queues, wakeups: Wakeups) 
 def resync(queues: Queues, wakeups: Wakeups) -> None:
     """Wake everything that was ever seen and is not gone."""
     _wake(queues.sandboxes, wakeups.sandbox.all_keys())
+    _wake(queues.route_groups, wakeups.group.all_keys())
     _wake(queues.services, wakeups.routing.all_keys())
     _wake(queues.kafka_routes, wakeups.kafka.all_routes())
     _wake(queues.kafka_consumers, wakeups.kafka.all_consumers())
@@ -92,10 +97,11 @@ def settings() -> kopf.OperatorSettings:
 
 
 def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
-    sandbox, routing, kafka = wakeups.sandbox, wakeups.routing, wakeups.kafka
+    sandbox, group, routing, kafka = wakeups.sandbox, wakeups.group, wakeups.routing, wakeups.kafka
 
     def on_sandbox(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_sandbox(obj, gone=gone))
+        _wake(queues.route_groups, group.of_sandbox(obj, gone=gone))
         _wake(queues.services, routing.of_sandbox(obj, gone=gone))
 
     def on_deployment(obj: dict[str, Any], *, gone: bool) -> None:
@@ -135,6 +141,7 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
 
     return {
         SANDBOXES: on_sandbox,
+        ROUTE_GROUPS: _route_group_handler(queues, wakeups),
         DEPLOYMENTS: on_deployment,
         SERVICES: on_service,
         PODS: on_pod,
@@ -144,6 +151,15 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
         KAFKA_CONSUMERS: on_kafka_consumer,
         KAFKA_CLUSTERS: on_kafka_cluster,
     }
+
+
+def _route_group_handler(queues: Queues, wakeups: Wakeups) -> Handler:
+    def on_route_group(obj: dict[str, Any], *, gone: bool) -> None:
+        groups, members = wakeups.group.of_group(obj, gone=gone)
+        _wake(queues.route_groups, groups)
+        _wake(queues.sandboxes, wakeups.sandbox.with_rivals(members))
+
+    return on_route_group
 
 
 def _subscribe(registry: kopf.OperatorRegistry, resource: Resource, handler: Handler) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
 from sidestream.api.kafka import KafkaRoute
-from sidestream.api.labels import BASELINE_SERVICE
+from sidestream.api.labels import BASELINE, BASELINE_SERVICE
 from sidestream.api.sandbox import RouteStatus
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import DEPLOYMENTS, SERVICES
@@ -67,6 +67,7 @@ def routes_ready(
         if removal.stage is Stage.ROUTES:
             return _not(ConditionType.ROUTES_READY, Reason.DELETING, removal_text(removal))
     services = _forked_services(observed, desired)
+    keys_of = observed.tenancy.keys_of
     if observed.sandbox.spec.suspended and not services:
         return _suspended_routes(observed)
     if not services and problem is not None:
@@ -79,7 +80,10 @@ def routes_ready(
         for entry in observed.sandbox.status.routes
         if entry.observed_generation == observed.sandbox.metadata.generation
     }
-    verdicts = [_route_verdict(service, entries.get(service)) for service in services]
+    verdicts = [
+        _route_verdict(service, entries.get(service), keys_of(observed.sandbox.metadata.name, baseline))
+        for service, baseline in services.items()
+    ]
     return next(
         (verdict for status in ("False", "Unknown") for verdict in verdicts if verdict.status == status),
         condition(ConditionType.ROUTES_READY, "True", Reason.PROGRAMMED, "All routes are in the proxies"),
@@ -174,11 +178,14 @@ def _awaited_groups(item: Desired) -> str:
     return f"KafkaRoute {', '.join(names)} has its consumer group" if names else "an earlier hand-off has ended"
 
 
-def _forked_services(observed: Observed, desired: Iterable[Desired]) -> list[str]:
-    """The baseline Services whose requests should reach a fork: those wanted, and those that have a stand-in."""
-    objects = [service for item in desired for service in item.services] + observed.ours(SERVICES)
+def _forked_services(observed: Observed, desired: Iterable[Desired]) -> dict[str, str]:
+    """The baseline Services whose requests should reach a fork: those wanted, and those that have a stand-in.
+
+    Each with the Deployment to whose fork it leads.
+    """
+    objects = [*observed.ours(SERVICES), *(service for item in desired for service in item.services)]
     labels = [service["metadata"].get("labels") or {} for service in objects]
-    return sorted({item[BASELINE_SERVICE] for item in labels if BASELINE_SERVICE in item})
+    return dict(sorted((item[BASELINE_SERVICE], item[BASELINE]) for item in labels if BASELINE_SERVICE in item))
 
 
 def _suspended_routes(observed: Observed) -> Condition:
@@ -189,9 +196,13 @@ def _suspended_routes(observed: Observed) -> Condition:
     return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, _ASLEEP.format("takes no requests"))
 
 
-def _route_verdict(service: str, entry: RouteStatus | None) -> Condition:
+def _route_verdict(service: str, entry: RouteStatus | None, keys: Sequence[str]) -> Condition:
     if entry is None:
         return _not(ConditionType.ROUTES_READY, Reason.PENDING, f"The route of Service {service} is being made")
+    missing = [key for key in keys[1:] if key not in entry.keys]
+    if missing and entry.state == "Programmed":
+        text = f"The route of Service {service} is being made for {', '.join(missing)}, too"
+        return _not(ConditionType.ROUTES_READY, Reason.PENDING, text)
     status: Status = "False"
     if entry.state == "Programmed":
         status = "True"

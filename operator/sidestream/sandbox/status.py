@@ -35,6 +35,7 @@ def status_of(
     return SandboxStatus(
         observed_generation=generation,
         routing_key=sandbox.routing_key,
+        routing_keys=observed.tenancy.keys_of_sandbox(sandbox.metadata.name),
         workloads=tuple(workloads),
         kafka=tuple(_kafka_status(route) for _, route in sorted(observed.our_routes().items())),
         last_changed_at=format_time(changed),
