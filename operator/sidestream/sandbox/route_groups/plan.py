@@ -1,4 +1,4 @@
-"""From what is observed of a RouteGroup to its status; pure. That members answer to its key is their reconciler's part."""
+"""From what is observed of a RouteGroup to its status; pure. Its members' own reconciler makes them answer to its key."""
 
 from __future__ import annotations
 
