@@ -135,4 +135,5 @@ def _workload_status(observed: Observed, deployment: str, fork: str) -> Workload
         services=tuple(name_of(item) for item in observed.ours(SERVICES) if baseline_of(item) == deployment),
         ready_replicas=(live.get("status") or {}).get("readyReplicas", 0),
         baseline_generation=int(generation) if generation.isdecimal() else 0,
+        keys=observed.tenancy.keys_of(observed.sandbox.metadata.name, deployment),
     )

@@ -15,6 +15,9 @@ from unit.kafka.model import Rules, World
 
 SCHEDULES = int(os.environ.get("SIDESTREAM_SCHEDULES", "200"))
 MOST_TRIES = 400
+RARE = 388
+"""The first schedule in which two forks claim at one moment; most mutations show in the first ten."""
+
 SIZE = 50
 
 
@@ -83,7 +86,8 @@ MUTATIONS: tuple[Mutation, ...] = (
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
 def test_a_rule_that_is_dropped_shows(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     mutation(monkeypatch)
-    for seed in range(MOST_TRIES):
+    first = RARE if mutation is what_others_may_claim_is_not_looked_at else 0
+    for seed in range(first, first + MOST_TRIES):
         world = GroupWorld(seed, Rules()).run()
         if world.lost() or world.by_both():
             return

@@ -84,11 +84,11 @@ def _missing(group: RouteGroup, sandboxes: Iterable[Sandbox]) -> list[Condition]
     missing = sorted(set(group.names) - left)
     if not missing:
         return []
-    plural = "s" if len(missing) > 1 else ""
-    text = (
-        f"The RouteGroup names Sandbox{plural} {', '.join(missing)}, which {'do' if plural else 'does'} not exist in "
-        f"namespace {group.metadata.namespace} or {'are' if plural else 'is'} being deleted"
-    )
+    where = f"in namespace {group.metadata.namespace}"
+    text = f"The RouteGroup names Sandbox {missing[0]}, which does not exist {where} or is being deleted"
+    if len(missing) > 1:
+        names = ", ".join(missing)
+        text = f"The RouteGroup names Sandboxes {names}, which do not exist {where} or are being deleted"
     return [condition(ConditionType.READY, "False", Reason.SANDBOX_NOT_FOUND, text)]
 
 
@@ -99,10 +99,7 @@ def _conflict(group: RouteGroup, conflicts: Sequence[Conflict]) -> Condition:
         return condition(ConditionType.CONFLICT, "False", Reason.NO_CONFLICT, text)
     told = "; ".join(_told(conflict, key) for conflict in conflicts[:_MOST_CONFLICTS_TOLD])
     more = " and others" if len(conflicts) > _MOST_CONFLICTS_TOLD else ""
-    text = (
-        f"{told}{more}: take the Deployment out of one of the two Sandboxes, or one of them out of the RouteGroup, or "
-        "leave it so"
-    )
+    text = f"{told}{more}: take the Deployment out of one of the two Sandboxes, or one of them out of the RouteGroup"
     return condition(ConditionType.CONFLICT, "True", Reason.WORKLOAD_TAKEN, text)
 
 
