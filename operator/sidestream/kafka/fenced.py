@@ -12,6 +12,7 @@ which has passed by records of the key until then. A key that another fork still
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -126,15 +127,26 @@ def _serve(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     claims = _with_keys(route, answered(route, observed), observed, now)
     status = seen(route.status, observed.group)
     if claims != route.status.claims:
-        return Step(status.model_copy(update={"claims": claims}), condition, look_after=0)
-    step = _await_keys(route, observed, await_fork(route, observed, status, now))
-    if any(map(fencing.is_leaving, claims)):
+        changed = route.model_copy(update={"status": status.model_copy(update={"claims": claims})})
+        return Step(changed.status, _with_all_keys(changed, observed, condition), look_after=0)
+    return _await(route, observed, status, now)
+
+
+def _await(route: KafkaRoute, observed: Observed, status: KafkaRouteStatus, now: datetime) -> Step:
+    """Nothing to record: wait for the fork to join, and for what either side owes."""
+    step = await_fork(route, observed, status, now)
+    has_joined = step.ready.status == "True"
+    step = replace(step, ready=_with_all_keys(route, observed, step.ready))
+    if has_joined and step.ready.status != "True":
+        step = replace(step, look_after=REFUSED_SECONDS)
+    if any(map(fencing.is_leaving, route.status.claims)):
         # somebody may wait for this key, and nobody tells us when the last record is passed
-        step = _within(step, BUSY_SECONDS)
+        step = replace(step, look_after=min(step.look_after, BUSY_SECONDS))
     asking = ask(route, observed, step.ready, now)
-    if asking is None:
-        return step
-    return asking if asking.effect is not None else _within(step, asking.look_after)
+    if asking is None or asking.effect is not None:
+        return asking or step
+    told = asking.ready if has_joined else step.ready
+    return replace(step, ready=told, look_after=min(step.look_after, asking.look_after))
 
 
 def _followed(route: KafkaRoute, observed: Observed) -> KafkaRouteStatus | None:
@@ -191,19 +203,15 @@ def _unfinished(route: KafkaRoute, observed: Observed) -> Step | None:
     return Step(route.status, _taken(route, key, taken[key]), look_after=REFUSED_SECONDS)
 
 
-def _await_keys(route: KafkaRoute, observed: Observed, step: Step) -> Step:
-    """A fork that has joined is Ready when it has every key of the spec."""
-    if step.ready.status != "True":
-        return step
+def _with_all_keys(route: KafkaRoute, observed: Observed, condition: Condition) -> Condition:
+    """The condition, unless it is True and the fork does not yet have every key of the spec."""
     taken = other_claims(route, observed)
-    for key in sorted(route.spec.keys):
+    for key in sorted(route.spec.keys) if condition.status == "True" else ():
         claims = [item for item in route.status.claims if item.key == key]
         if any(not fencing.is_leaving(one) and not fencing.is_joining(one, route.status.claims) for one in claims):
             continue
-        if not claims and key in taken:
-            return Step(step.status, _taken(route, key, taken[key]), look_after=REFUSED_SECONDS)
-        return Step(step.status, _joining(route, key), look_after=step.look_after)
-    return step
+        return _taken(route, key, taken[key]) if not claims and key in taken else _joining(route, key)
+    return condition
 
 
 def _taken(route: KafkaRoute, key: str, sandbox: str) -> Condition:
@@ -236,8 +244,4 @@ def _handed_over(route: KafkaRoute) -> Condition:
 
 
 def _with_news(step: Step, news: News) -> Step:
-    return Step(step.status, step.ready, step.effect, (*step.news, news), step.look_after)
-
-
-def _within(step: Step, seconds: float) -> Step:
-    return Step(step.status, step.ready, step.effect, step.news, min(step.look_after, seconds))
+    return replace(step, news=(*step.news, news))

@@ -21,9 +21,8 @@ from builders import (
     sandbox,
 )
 from fakes.kube import FakeKubeApi
-from sidestream.errors import NotServedError
 from sidestream.kube import port
-from sidestream.kube.port import Object, Resource
+from sidestream.kube.port import Object
 from sidestream.sandbox import handoffs
 from sidestream.sandbox.observe import route_groups
 from unit.sandbox.cluster import Cluster
@@ -210,13 +209,9 @@ def test_a_group_in_deletion_and_one_that_cannot_be_read_have_no_members() -> No
 
 
 async def test_a_cluster_whose_definitions_know_no_route_group_has_none() -> None:
-    class Older(FakeKubeApi):
-        async def list(self, resource: Resource, namespace: str = "", *, labels: str = "") -> list[Object]:
-            if resource is port.ROUTE_GROUPS:
-                raise NotServedError("the server could not find the requested resource", status=404)
-            return await super().list(resource, namespace, labels=labels)
-
-    assert await route_groups(Older(), "shop") == ()
+    api = FakeKubeApi()
+    api.unserve(port.ROUTE_GROUPS)
+    assert await route_groups(api, "shop") == ()
 
 
 async def test_keys_that_may_not_change_on_a_living_fork_would_end_the_hand_off(

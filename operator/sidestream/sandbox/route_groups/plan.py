@@ -1,4 +1,4 @@
-"""From what is observed of a RouteGroup to its status; pure. Its members' own reconciler makes them answer to its key."""
+"""From what is observed of a RouteGroup to its status; pure. Its members' own reconciler makes them answer to it."""
 
 from __future__ import annotations
 
