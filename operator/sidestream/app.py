@@ -35,6 +35,7 @@ from sidestream.runtime.probes import Check, serve_probes
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey, Reconciler, run_reconciler
 from sidestream.sandbox.reconcile import SandboxReconciler
+from sidestream.sandbox.route_groups.reconcile import RouteGroupReconciler
 
 LEASE_NAME: Final = "sidestream-operator"
 
@@ -104,12 +105,13 @@ class _Pairs:
 
     routing: _Routing
     sandboxes: tuple[Queue, Reconciler[ObjectKey]]
+    route_groups: tuple[Queue, Reconciler[ObjectKey]]
     kafka_routes: tuple[Queue, Reconciler[ObjectKey]]
     kafka_consumers: tuple[Queue, Reconciler[ObjectKey]]
     kafka_clusters: tuple[Queue, Reconciler[ObjectKey]]
 
     def all(self) -> tuple[tuple[Queue, Reconciler[ObjectKey]], ...]:
-        return (self.sandboxes, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
+        return (self.sandboxes, self.route_groups, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
 
     def queues(self) -> Queues:
         return Queues(*(queue for queue, _ in self.all()))
@@ -142,6 +144,7 @@ async def _reconcilers(api: AioKubeApi, clock: Clock, settings: OperatorSettings
         yield _Pairs(
             routing=_Routing(store, WorkQueue("routing", clock), RoutingReconciler(api, events, clock, sight, prober)),
             sandboxes=fed(SandboxReconciler(api, events, clock)),
+            route_groups=fed(RouteGroupReconciler(api, events, clock)),
             kafka_routes=fed(KafkaRouteReconciler(api, events, clock, clusters, settings.header)),
             kafka_consumers=fed(KafkaConsumerReconciler(api, events, clock, clusters)),
             kafka_clusters=fed(KafkaClusterReconciler(api, events, clock, clusters)),

@@ -126,6 +126,11 @@ class WorkloadStatus(Model):
     services: tuple[str, ...] = Field(default=(), json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ready_replicas: int = 0
     baseline_generation: int = 0
+    keys: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="What this fork answers to: the Sandbox's own key, then those of its RouteGroups.",
+    )
 
 
 class FindingStatus(Model):

@@ -15,7 +15,7 @@ from sidestream.api.conditions import Reason
 from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE_SERVICE, SANDBOX
 from sidestream.api.names import fork_name
-from sidestream.api.sandbox import Sandbox, Workload
+from sidestream.api.sandbox import Workload
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
 from sidestream.sandbox.fork import fork_deployment, stopped, template_mark, wanted_replicas
@@ -109,8 +109,10 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
     sandbox = observed.sandbox
     name = fork_name(workload.deployment, sandbox.metadata.name)
     routes, asleep = observed.our_routes(), is_asleep(observed)
+    # one that is taken keeps what it has, as long as the Sandbox is not accepted
+    keys = observed.tenancy.keys_of(sandbox.metadata.name, workload.deployment) or (sandbox.routing_key,)
     handoffs = handoffs_of(
-        sandbox, workload.deployment, observed.consumers, observed.clusters, routes, is_asleep=asleep
+        sandbox, workload.deployment, observed.consumers, observed.clusters, routes, keys=keys, is_asleep=asleep
     )
     mine = [route for route in routes.values() if route.spec.deployment == workload.deployment]
     lasting = {handoff.name for handoff in handoffs if not handoff.must_go}
@@ -151,24 +153,13 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
 
 def _refuse_what_is_taken(observed: Observed, workload: Workload) -> None:
     sandbox = observed.sandbox
-    older = [
-        other
-        for other in observed.others
-        if other.routing_key == sandbox.routing_key
-        and any(item.deployment == workload.deployment for item in other.spec.workloads)
-        and _age(other) < _age(sandbox)
-    ]
-    if older:
-        holder = min(older, key=_age).metadata.name
+    holder = observed.tenancy.owner(sandbox.routing_key, workload.deployment)
+    if holder != sandbox.metadata.name:
         raise InvalidInputError(
             Reason.WORKLOAD_TAKEN,
             f"Sandbox {holder} is older and forks it for routing key {sandbox.routing_key} already; take the workload "
             "out of one of the two, or give this Sandbox another routing key",
         )
-
-
-def _age(sandbox: Sandbox) -> tuple[str, str]:
-    return sandbox.metadata.creation_timestamp, sandbox.metadata.key
 
 
 def _baseline(observed: Observed, workload: Workload) -> Object:

@@ -35,6 +35,7 @@ from sidestream.sandbox.removal import (
     removal_of_services,
     removal_of_workload,
     told_routes,
+    withdrawn_keys,
 )
 from sidestream.sandbox.status import farewell_conditions, status_of, workload_statuses, workloads_left
 
@@ -97,6 +98,8 @@ def _upkeep(observed: Observed, now: datetime, expiry: datetime | None, config: 
             observed, lambda fork: any(item.is_held and item.name == name_of(fork) for item in desired)
         )
         deletes += _superseded(observed, desired)
+    else:
+        writes += withdrawn_keys(observed)
     writes += told_routes(observed)
     conditions = conditions_of(observed, desired, problem, removals)
     status = status_of(observed, workload_statuses(observed, desired), conditions, now)

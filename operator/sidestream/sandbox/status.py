@@ -35,6 +35,7 @@ def status_of(
     return SandboxStatus(
         observed_generation=generation,
         routing_key=sandbox.routing_key,
+        routing_keys=observed.tenancy.keys_of_sandbox(sandbox.metadata.name),
         workloads=tuple(workloads),
         kafka=tuple(_kafka_status(route) for _, route in sorted(observed.our_routes().items())),
         last_changed_at=format_time(changed),
@@ -134,4 +135,5 @@ def _workload_status(observed: Observed, deployment: str, fork: str) -> Workload
         services=tuple(name_of(item) for item in observed.ours(SERVICES) if baseline_of(item) == deployment),
         ready_replicas=(live.get("status") or {}).get("readyReplicas", 0),
         baseline_generation=int(generation) if generation.isdecimal() else 0,
+        keys=observed.tenancy.keys_of(observed.sandbox.metadata.name, deployment),
     )
