@@ -53,8 +53,9 @@ class _Inliner:
         if "properties" in schema:
             schema["properties"] = {name: self.inlined(child) for name, child in schema["properties"].items()}
         if "items" in schema:
+            properties = self._properties_of(schema["items"])
             schema["items"] = self.inlined(schema["items"])
-            self._complete_keys(schema)
+            self._complete_keys(schema, properties)
         if schema.get("additionalProperties") is True:
             del schema["additionalProperties"]
         elif isinstance(schema.get("additionalProperties"), dict):
@@ -70,12 +71,19 @@ class _Inliner:
             return self.inlined(alternative)
         return {}
 
+    def _properties_of(self, node: Schema) -> Schema:
+        """The properties of a node as the model says them, defaults included."""
+        referred = self._definitions[node["$ref"].removeprefix("#/$defs/")] if "$ref" in node else {}
+        found: Schema = {**referred, **node}.get("properties", {})
+        return found
+
     @staticmethod
-    def _complete_keys(schema: Schema) -> None:
+    def _complete_keys(schema: Schema, properties: Schema) -> None:
+        """The API server wants each item to have its keys: what is not required gets the model's default, or none."""
         items = schema["items"]
         for key in schema.get("x-kubernetes-list-map-keys", ()):
             if key not in items.get("required", ()):
-                items["properties"][key]["default"] = ""
+                items["properties"][key]["default"] = properties[key].get("default") or ""
 
 
 def _one_line(text: str) -> str:
