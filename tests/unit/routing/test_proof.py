@@ -16,8 +16,8 @@ from sidestream.routing.proof import (
     HttpProber,
     Proof,
     hash_in,
-    probe_answer,
     hash_in_redirect,
+    probe_answer,
     probe_host,
     prove,
 )
