@@ -53,9 +53,9 @@ class _Inliner:
         if "properties" in schema:
             schema["properties"] = {name: self.inlined(child) for name, child in schema["properties"].items()}
         if "items" in schema:
-            properties = self._properties_of(schema["items"])
-            schema["items"] = self.inlined(schema["items"])
-            self._complete_keys(schema, properties)
+            written = schema["items"]
+            schema["items"] = self.inlined(written)
+            self._complete_keys(schema, self._definitions.get(written.get("$ref", "").removeprefix("#/$defs/"), {}))
         if schema.get("additionalProperties") is True:
             del schema["additionalProperties"]
         elif isinstance(schema.get("additionalProperties"), dict):
@@ -71,19 +71,14 @@ class _Inliner:
             return self.inlined(alternative)
         return {}
 
-    def _properties_of(self, node: Schema) -> Schema:
-        """The properties of a node as the model says them, defaults included."""
-        referred = self._definitions[node["$ref"].removeprefix("#/$defs/")] if "$ref" in node else {}
-        found: Schema = {**referred, **node}.get("properties", {})
-        return found
-
     @staticmethod
-    def _complete_keys(schema: Schema, properties: Schema) -> None:
-        """The API server wants each item to have its keys: what is not required gets the model's default, or none."""
+    def _complete_keys(schema: Schema, item_model: Schema) -> None:
         items = schema["items"]
         for key in schema.get("x-kubernetes-list-map-keys", ()):
             if key not in items.get("required", ()):
-                items["properties"][key]["default"] = properties[key].get("default") or ""
+                # an alternative of several has been completed before, and no longer refers to its model
+                known = item_model.get("properties", {}).get(key) or items["properties"][key]
+                items["properties"][key]["default"] = known.get("default", "")
 
 
 def _one_line(text: str) -> str:
