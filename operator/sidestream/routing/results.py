@@ -43,12 +43,15 @@ class Known:
 
     @property
     def is_settled(self) -> bool:
-        """Whether what depends on it may go on: it is proven, or nobody can be asked and time has passed."""
+        """Whether what depends on it may go on: it is proven, or nobody can be asked and time has passed.
+
+        What was proven as it is stays so while nobody can be asked any more; then it does not wait (`waited` is None).
+        """
         match self.proof.evidence:
             case Evidence.PROVEN:
                 return True
             case Evidence.UNKNOWN:
-                return (self.waited or 0.0) >= GONE_UNSEEN_SECONDS
+                return self.waited is None or self.waited >= GONE_UNSEEN_SECONDS
             case Evidence.NOT_YET:
                 return False
 

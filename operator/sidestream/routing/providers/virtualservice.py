@@ -47,7 +47,7 @@ class VirtualServiceProvider:
         wild = [host for host in hosts if host.startswith("*")]
         covered = {
             service
-            for service in (_host(item, cluster) for item in (cluster.all(SERVICES) if wild else ()))
+            for service in (_host(item, cluster) for item in (_users_services(cluster) if wild else ()))
             if any(service.is_covered_by(host) for host in wild)
         }
         found = covered | {service for service in named if service is not None}
@@ -118,6 +118,11 @@ def _probe_rule(probe: Probe) -> Rule:
         "match": [{"headers": {PROBE_HEADER: {"exact": probe.name}}}],
         "directResponse": {"status": 200, "body": {"string": probe_answer(probe.config_hash)}},
     }
+
+
+def _users_services(cluster: Cluster) -> Iterable[Object]:
+    """All but the forks', which nobody calls by name."""
+    return (item for item in cluster.all(SERVICES) if not ownership.is_ours(item))
 
 
 def _host(service: Object, cluster: Cluster) -> ServiceHost:
