@@ -38,44 +38,36 @@ FORK = fork(
     having("spec.template.metadata.labels", {"app": "orders-alice", "team": "x", SANDBOX: "alice"}),
 )
 
+PODS = "Deployment orders and not its fork orders-alice"
 NOT_PROTECTED = (
     "DisruptionBudgetNotApplied",
     (
-        "PodDisruptionBudget orders protects the pods of Deployment orders and not its fork orders-alice, all of whose "
-        "pods a node's drain may evict at once; if that matters, write one that selects label sidestream.dev/sandbox"
+        f"PodDisruptionBudget orders protects the pods of {PODS}, all of whose pods a node's drain may evict at once; if "
+        "that matters, write one that selects label sidestream.dev/sandbox"
     ),
 )
 COUNTED = (
     "DisruptionBudgetCountsFork",
     (
-        "PodDisruptionBudget orders counts the pods of fork orders-alice among those of Deployment orders, so it may allow "
-        "one eviction too many or none at all; add to its selector the matchExpression that label sidestream.dev/sandbox "
-        "DoesNotExist"
+        "PodDisruptionBudget orders counts the pods of fork orders-alice among those of Deployment orders, so it may "
+        "allow one eviction too many or none at all; add to its selector the matchExpression that label "
+        "sidestream.dev/sandbox DoesNotExist"
     ),
 )
-NOT_SCALED = (
-    "AutoscalerNotApplied",
-    (
-        "HorizontalPodAutoscaler orders scales Deployment orders and not its fork orders-alice, which keeps the number of "
-        "pods in spec.workloads[].replicas of the Sandbox"
-    ),
-)
+KEEPS = "which keeps the number of pods in spec.workloads[].replicas of the Sandbox"
+NOT_SCALED = "AutoscalerNotApplied", f"HorizontalPodAutoscaler orders scales {PODS}, {KEEPS}"
 NOT_SIZED = (
     "AutoscalerNotApplied",
     (
-        "VerticalPodAutoscaler orders sets the resources of the pods of Deployment orders and not its fork orders-alice, "
-        "whose pods ask for what the Deployment's template says, or spec.workloads[].containers[].resources of the Sandbox"
+        f"VerticalPodAutoscaler orders sets the resources of the pods of {PODS}, whose pods ask for what the Deployment's "
+        "template says, or spec.workloads[].containers[].resources of the Sandbox"
     ),
 )
+NOT_SCALED_BY_KEDA = "AutoscalerNotApplied", f"ScaledObject orders scales {PODS}, {KEEPS}"
 NOT_SCALED_BY_LAG = (
     "AutoscalerNotApplied",
-    (
-        "ScaledObject orders scales Deployment orders and not its fork orders-alice, which keeps the number of pods in "
-        "spec.workloads[].replicas of the Sandbox; it goes by the lag of consumer group orders, and the fork reads in a "
-        "group of its own"
-    ),
+    (f"{NOT_SCALED_BY_KEDA[1]}; it goes by the lag of consumer group orders, and the fork reads in a group of its own"),
 )
-NOT_SCALED_BY_KEDA = ("AutoscalerNotApplied", NOT_SCALED_BY_LAG[1].partition(";")[0])
 
 
 def found(*around: Object) -> list[tuple[str, str]]:

@@ -70,8 +70,8 @@ def destination_rules(subject: Subject) -> Iterator[Finding]:
                 continue
             yield Finding(
                 FindingReason.DESTINATION_RULE_NOT_APPLIED,
-                f"{title_of(rule)} is for host {subject.host.fqdn} alone: its {', '.join(parts)} do not hold for the "
-                f"fork; where it needs them, write a DestinationRule for host {fork.host.fqdn}",
+                f"{title_of(rule)} is for host {subject.host.fqdn} alone: what it says ({', '.join(parts)}) does not "
+                f"hold for the fork; if it has to, write a DestinationRule for host {fork.host.fqdn}",
                 fork=fork.host.name,
             )
 
@@ -92,9 +92,8 @@ def hiding_sidecars(subject: Subject) -> Iterator[Finding]:
     if found:
         yield Finding(
             FindingReason.SIDECAR_HIDES_ROUTES,
-            f"{titles(found)} let callers out to other hosts but not to {subject.title}: they have no tenant's routes, "
-            "and stay on the baseline if they reach the Service at all; if they call it, add "
-            f"{host.namespace}/{host.fqdn} to the egress hosts",
+            f"The egress hosts of {titles(found)} leave out {subject.title}: callers of it have no tenants' routes, and "
+            f"stay on the baseline if they reach it at all; if there are any, add {host.namespace}/{host.fqdn}",
         )
 
 
