@@ -42,8 +42,8 @@ PODS = "Deployment orders and not its fork orders-alice"
 NOT_PROTECTED = (
     "DisruptionBudgetNotApplied",
     (
-        f"PodDisruptionBudget orders protects the pods of {PODS}, all of whose pods a node's drain may evict at once; if "
-        "that matters, write one that selects label sidestream.dev/sandbox"
+        f"PodDisruptionBudget orders protects the pods of {PODS}, all of whose pods a node's drain may evict at once; "
+        "if that matters, write one that selects label sidestream.dev/sandbox"
     ),
 )
 COUNTED = (
@@ -59,8 +59,8 @@ NOT_SCALED = "AutoscalerNotApplied", f"HorizontalPodAutoscaler orders scales {PO
 NOT_SIZED = (
     "AutoscalerNotApplied",
     (
-        f"VerticalPodAutoscaler orders sets the resources of the pods of {PODS}, whose pods ask for what the Deployment's "
-        "template says, or spec.workloads[].containers[].resources of the Sandbox"
+        f"VerticalPodAutoscaler orders sets the resources of the pods of {PODS}, whose pods ask for what the "
+        "Deployment's template says, or spec.workloads[].containers[].resources of the Sandbox"
     ),
 )
 NOT_SCALED_BY_KEDA = "AutoscalerNotApplied", f"ScaledObject orders scales {PODS}, {KEEPS}"

@@ -92,7 +92,7 @@ def hiding_sidecars(subject: Subject) -> Iterator[Finding]:
     if found:
         yield Finding(
             FindingReason.SIDECAR_HIDES_ROUTES,
-            f"The egress hosts of {titles(found)} leave out {subject.title}: callers of it have no tenants' routes, and "
+            f"The egress hosts of {titles(found)} leave out {subject.title}: callers of it have no tenants' routes and "
             f"stay on the baseline if they reach it at all; if there are any, add {host.namespace}/{host.fqdn}",
         )
 
