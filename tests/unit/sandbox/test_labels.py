@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from builders import deployment, disruption_budget, having, labelled, selecting, service
 from sidestream.errors import InvalidInputError
+from sidestream.sandbox import labels as labels_module
 from sidestream.sandbox.labels import Selection, budgets_of, escaped_labels, labels_apart, selections_of
 
 OURS = {"sidestream.dev/sandbox": "alice", "app.kubernetes.io/managed-by": "sidestream"}
@@ -226,12 +227,31 @@ def wishes(*selectors: dict[str, Any]) -> list[Selection]:
             {**OURS, "app": "a-alice", "team": "x-alice"},
             id="one that demands only what must not change does not keep from escaping another",
         ),
+        pytest.param(
+            {**OURS, "app": "a", "team": "x", "zone": "z"},
+            [equals(app="a")],
+            [equals(team="x"), equals(**OURS), equals(zone="z")],
+            {**OURS, "app": "a-alice", "team": "x-alice", "zone": "z-alice"},
+            id="nor from escaping several",
+        ),
     ],
 )
 def test_stays_out_of_budgets_where_it_can(
     labels: dict[str, str], selectors: list[dict[str, Any]], wished: list[dict[str, Any]], expected: dict[str, str]
 ) -> None:
     assert labels_apart(labels, selections(*selectors), wishes(*wished), "alice") == expected
+
+
+def test_a_budget_of_all_pods_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def counted(*arguments: Any) -> dict[str, str]:
+        calls.append(arguments)
+        return escaped_labels(*arguments)
+
+    monkeypatch.setattr(labels_module, "escaped_labels", counted)
+    labels_apart({"app": "a"}, selections(equals(app="a")), wishes({}, equals(app="a")), "alice")
+    assert len(calls) == 1
 
 
 def test_a_service_that_cannot_be_escaped_is_named_whatever_the_budgets() -> None:

@@ -25,6 +25,7 @@ BOTH = {"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "v
 TEAM = {"podSelector": labels(team="x")}
 SHOP = {"namespaceSelector": labels(**{"kubernetes.io/metadata.name": "shop"})}
 OTHERS = {"namespaceSelector": labels(**{"kubernetes.io/metadata.name": "web"})}
+ADDRESSES = {"ipBlock": {"cidr": "10.0.0.0/8"}}
 PORT = [{"port": 8080}]
 
 
@@ -93,6 +94,7 @@ def on_side(side: tuple[Check, str, str], rules: list[dict[str, Any]], home: str
         ),
         pytest.param([{"peers": [ORDERS]}, {"peers": [TEAM], "ports": PORT}], "shop", id="one port of all"),
         pytest.param([{"peers": [TEAM], "ports": PORT}, {"peers": [ORDERS]}], "shop", id="whatever the order"),
+        pytest.param([{"peers": [ORDERS]}, {"peers": [ADDRESSES]}], "shop", id="addresses may be anybody's"),
     ],
 )
 def test_a_rule_for_the_baseline_that_none_makes_good_for_the_fork(
@@ -115,7 +117,7 @@ def test_a_rule_for_the_baseline_that_none_makes_good_for_the_fork(
         pytest.param([{"peers": [{**TEAM, **SHOP}]}], "web", id="a label that both have"),
         pytest.param([{"peers": [ORDERS]}], "web", id="pods of this label in another namespace"),
         pytest.param([{"peers": [{**ORDERS, **OTHERS}]}], "shop", id="pods of this label elsewhere"),
-        pytest.param([{"peers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}], "shop", id="addresses"),
+        pytest.param([{"peers": [ADDRESSES]}], "shop", id="addresses"),
         pytest.param([], "shop", id="nobody at all"),
     ],
 )

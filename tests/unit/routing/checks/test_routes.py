@@ -109,7 +109,7 @@ def test_where_the_service_says_which_kind_holds_nothing_is_blocked() -> None:
         pytest.param([USERS, route("split", parent("billing"))], id="the route is another Service's"),
         pytest.param([USERS, route("split", parent(kind="Gateway"))], id="the route is a gateway's"),
         pytest.param([USERS, route("split", parent(namespace="other"))], id="of a Service of this name elsewhere"),
-        pytest.param([USERS, route("split", namespace="web")], id="the route is of another namespace"),
+        pytest.param([USERS, route("split", parent(namespace="shop"), namespace="web")], id="the route is a caller's"),
         pytest.param([virtual_service("users", hosts=["billing"]), route("split")], id="another host"),
         pytest.param([virtual_service("users", hosts=["*.shop.svc.cluster.local"]), route("split")], id="a wildcard"),
         pytest.param([virtual_service("users", gateways=["public"]), route("split")], id="only at a gateway"),
