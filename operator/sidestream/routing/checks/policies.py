@@ -29,7 +29,9 @@ _ON_TARGETS: Final = (AUTHORIZATION_POLICIES, REQUEST_AUTHENTICATIONS)
 def by_selector(subject: Subject) -> Iterator[Finding]:
     """Policies that select the baseline's pods by a label whose value is another one in the fork's pods."""
     for resource in _ON_PODS:
-        for namespace in dict.fromkeys((subject.host.namespace, _ROOT_NAMESPACE)):
+        # a Sidecar with a selector is for its own namespace, also in the root's
+        namespaces = {subject.host.namespace} | (set() if resource is SIDECARS else {_ROOT_NAMESPACE})
+        for namespace in sorted(namespaces):
             for policy in subject.cluster.all(resource, namespace):
                 yield from _of_selector(policy, subject)
 

@@ -54,14 +54,26 @@ def selecting(**labels: str) -> dict[str, Any]:
         ),
     ],
 )
-@pytest.mark.parametrize("home", ["shop", "istio-system"])
 def test_a_policy_that_selects_the_baselines_pods_and_not_the_forks(
-    resource: Resource, spec: dict[str, Any], effect: str, home: str
+    resource: Resource, spec: dict[str, Any], effect: str
 ) -> None:
-    assert message(by_selector, policy(resource, "rules", spec, in_namespace(home))) == (
-        f"{resource.kind} {home}/rules selects the pods of Deployment orders and not those of its fork orders-alice "
+    assert message(by_selector, policy(resource, "rules", spec)) == (
+        f"{resource.kind} shop/rules selects the pods of Deployment orders and not those of its fork orders-alice "
         f"(label app is orders-alice): {effect} there; {ADVICE}"
     )
+
+
+@pytest.mark.parametrize(
+    "resource", [port.AUTHORIZATION_POLICIES, port.PEER_AUTHENTICATIONS, port.REQUEST_AUTHENTICATIONS]
+)
+def test_a_policy_in_the_root_namespace_selects_pods_of_all(resource: Resource) -> None:
+    item = policy(resource, "rules", selecting(app="orders"), in_namespace("istio-system"))
+    assert message(by_selector, item).startswith(f"{resource.kind} istio-system/rules selects")
+
+
+def test_a_sidecar_in_the_root_namespace_selects_only_there() -> None:
+    spec = {"workloadSelector": {"labels": {"app": "orders"}}}
+    assert found(by_selector, policy(port.SIDECARS, "rules", spec, in_namespace("istio-system"))) == []
 
 
 @pytest.mark.parametrize(
