@@ -98,7 +98,7 @@ def hiding_sidecars(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_ambient(subject: Subject, namespace_labels: Labels) -> bool:
-    pods = next((item.baseline for item in subject.pods()), {})
+    pods: Labels = next((item.labels for item in subject.baselines), {})
     mode = pods.get(DATAPLANE_MODE, namespace_labels.get(DATAPLANE_MODE))
     return mode == "ambient" and pods.get(_INJECT) != "true"
 

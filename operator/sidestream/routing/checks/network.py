@@ -22,8 +22,9 @@ def policies_on_pods(subject: Subject) -> Iterator[Finding]:
     """Policies that select the baseline's pods and not the fork's."""
     for policy in subject.cluster.all(NETWORK_POLICIES, subject.host.namespace):
         selector = _spec(policy).get("podSelector") or {}
-        for pods in subject.pods():
-            if matches_selector(selector, pods.baseline) and not matches_selector(selector, pods.forked):
+        selected = [item for item in subject.baselines if matches_selector(selector, item.labels)]
+        for pods in (pods for item in selected for pods in item.forks):
+            if not matches_selector(selector, pods.labels):
                 yield Finding(
                     FindingReason.NETWORK_POLICY_NOT_APPLIED,
                     f"{title_of(policy)} selects {pods.text}: what it says does not hold there; {_ADVICE}",
@@ -53,7 +54,6 @@ def callers_barred(subject: Subject) -> Iterator[Finding]:
 
 def _one_sided(subject: Subject, direction: str, side: str) -> Iterator[tuple[Object, Pods]]:
     """The policies with a rule for the baseline's pods that no rule of them makes good for the fork's."""
-    pairs = list(subject.pods())
     namespace_labels = subject.namespace_labels(subject.host.namespace)
     for policy in subject.cluster.all(NETWORK_POLICIES):
         rules = _spec(policy).get(direction) or ()
@@ -62,11 +62,12 @@ def _one_sided(subject: Subject, direction: str, side: str) -> Iterator[tuple[Ob
             continue
         is_at_home = policy["metadata"]["namespace"] == subject.host.namespace
         is_for = partial(_is_for, namespace=namespace_labels, is_at_home=is_at_home)
-        for pods in pairs:
-            baseline = [is_for(peers, pods.baseline) for peers in sides]
-            fork = [is_for(peers, pods.forked) for peers in sides]
-            if any(named and not _is_made_good(number, rules, fork) for number, named in enumerate(baseline)):
-                yield policy, pods
+        for baseline in subject.baselines:
+            wanted = [number for number, peers in enumerate(sides) if is_for(peers, baseline.labels)]
+            for pods in baseline.forks if wanted else ():
+                named = [is_for(peers, pods.labels) for peers in sides]
+                if not all(_is_made_good(number, rules, named) for number in wanted):
+                    yield policy, pods
 
 
 def _is_for(peers: Sequence[dict[str, Any]], labels: Labels, namespace: Labels, *, is_at_home: bool) -> bool:

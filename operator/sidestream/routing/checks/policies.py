@@ -55,8 +55,9 @@ def by_target(subject: Subject) -> Iterator[Finding]:
 
 def _of_selector(policy: Object, subject: Subject) -> Iterator[Finding]:
     wanted = _selector_of(policy)
-    for pods in subject.pods() if wanted else ():
-        if matches_labels(wanted, pods.baseline) and not matches_labels(wanted, pods.forked):
+    selected = [item for item in subject.baselines if matches_labels(wanted, item.labels)]
+    for pods in (pods for item in selected for pods in item.forks):
+        if not matches_labels(wanted, pods.labels):
             yield Finding(
                 FindingReason.POLICY_NOT_APPLIED,
                 f"{title_of(policy)} selects {pods.text} ({_differences(wanted, pods)}): {_effect(policy)} there; let "
@@ -74,7 +75,7 @@ def _selector_of(policy: Object) -> Mapping[str, str]:
 
 def _differences(wanted: Mapping[str, str], pods: Pods) -> str:
     """The labels by which the fork's pods are not selected, as they are there."""
-    found = {key: pods.forked.get(key) for key, value in sorted(wanted.items()) if pods.forked.get(key) != value}
+    found = {key: pods.labels.get(key) for key, value in sorted(wanted.items()) if pods.labels.get(key) != value}
     return ", ".join(f"label {key} is {value}" if value else f"there is no label {key}" for key, value in found.items())
 
 

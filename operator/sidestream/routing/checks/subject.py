@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from sidestream.api.conditions import Reason
 from sidestream.api.findings import FindingReason, listed
@@ -48,17 +49,24 @@ class Fork:
 
 @dataclass(frozen=True)
 class Pods:
-    """The pods of a fork beside those of its baseline: who they are, and their labels."""
+    """The pods of a fork: its Service, the names of the baseline and of itself, and their labels."""
 
     fork: ServiceHost
     names: tuple[str, str]
-    baseline: Labels
-    forked: Labels
+    labels: Labels
 
     @property
     def text(self) -> str:
         """`the pods of Deployment orders and not those of its fork orders-alice`."""
         return f"the pods of Deployment {self.names[0]} and not those of its fork {self.names[1]}"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The labels of a baseline's pods, and the pods of its forks."""
+
+    labels: Labels
+    forks: tuple[Pods, ...]
 
 
 @dataclass(frozen=True)
@@ -86,12 +94,20 @@ class Subject:
         """`Service shop/orders`."""
         return f"Service {self.host.namespace}/{self.host.name}"
 
-    def pods(self) -> Iterator[Pods]:
-        """The pods of each fork beside its baseline's, where both are known."""
+    @cached_property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """The baselines whose forks are looked at, where they are known.
+
+        Most policies are about none of them; so there are many forks to look at only for those that are.
+        """
+        found: dict[str, tuple[Labels, list[Pods]]] = {}
         for fork in self.forks:
             if fork.baseline is not None:
-                names = fork.baseline["metadata"]["name"], fork.deployment["metadata"]["name"]
-                yield Pods(fork.host, names, pod_labels(fork.baseline), pod_labels(fork.deployment))
+                name = fork.baseline["metadata"]["name"]
+                _, pods = found.setdefault(name, (pod_labels(fork.baseline), []))
+                names = name, fork.deployment["metadata"]["name"]
+                pods.append(Pods(fork.host, names, pod_labels(fork.deployment)))
+        return tuple(Baseline(labels, tuple(pods)) for labels, pods in found.values())
 
     def namespace_labels(self, name: str) -> Labels:
         """The labels of a namespace; none when it is not known."""

@@ -125,6 +125,19 @@ def test_a_thousand_forks_take_a_fraction_of_a_second() -> None:
     assert time.process_time() - begin < 2.0
 
 
+def test_policies_for_others_cost_little_however_many_forks_there_are() -> None:
+    strangers = [
+        network_policy(
+            f"p{number}", podSelector=labels(app="z"), ingress=[{"from": [{"podSelector": labels(app="y")}]}]
+        )
+        for number in range(100)
+    ]
+    many = subject(*strangers, sandboxes=tuple(f"s{number}" for number in range(1000)))
+    begin = time.process_time()
+    assert findings_of(many) == ()
+    assert time.process_time() - begin < 0.2
+
+
 def test_what_blocks_says_which_reason_a_route_gets() -> None:
     assert {item.blocks_as for item in findings_of(crowded())} == {Reason.ROUTE_CONFLICT, None}
 
