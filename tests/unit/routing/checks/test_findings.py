@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from builders import having, in_namespace, namespace, service
+from builders import deployment, having, in_namespace, namespace, service
 from sidestream.api.conditions import Reason
 from sidestream.api.findings import FindingReason, listed
 from sidestream.kube import port
@@ -95,6 +95,16 @@ def test_of_a_fork_whose_baseline_is_gone_nothing_is_said_about_pods() -> None:
         FindingReason.NETWORK_POLICY_BARS_FORK,
         FindingReason.NETWORK_POLICY_BARS_CALLERS,
     }
+
+
+def test_forks_of_several_baselines_are_each_compared_with_their_own() -> None:
+    both = subject(network_policy("canary", podSelector=labels(app="canary")), sandboxes=("alice", "bob"))
+    alice, bob = both.forks
+    canary = deployment("canary", having("spec.template.metadata.labels", {"app": "canary"}))
+    both = replace(both, forks=(alice, replace(bob, baseline=canary)))
+    assert [(item.reason, item.fork) for item in findings_of(both)] == [
+        (FindingReason.NETWORK_POLICY_NOT_APPLIED, "orders-bob")
+    ]
 
 
 def test_messages_are_sentences_of_their_own() -> None:
