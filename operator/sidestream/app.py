@@ -25,6 +25,7 @@ from sidestream.kube.client import AioKubeApi, connect
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.leases import KubeLeaseStore
 from sidestream.routing.carriers import all_providers
+from sidestream.routing.checks.findings import READS
 from sidestream.routing.entries import EntryKey
 from sidestream.routing.proof import HttpProber
 from sidestream.routing.reconcile import RoutingReconciler, Sight
@@ -134,7 +135,7 @@ async def _reconcilers(api: AioKubeApi, clock: Clock, settings: OperatorSettings
     events = EventRecorder(api, clock, instance=settings.identity)
     prober = HttpProber(settings.prober_url) if settings.prober_url else None
     providers = all_providers(settings.header)
-    store = RoutingStore(api, clock, providers)
+    store = RoutingStore(api, clock, providers, extra=READS)
     sight = Sight(store, store.index, store, providers)
 
     def fed(reconciler: Reconciler[ObjectKey]) -> tuple[Queue, Reconciler[ObjectKey]]:

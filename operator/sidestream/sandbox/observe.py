@@ -29,6 +29,7 @@ from sidestream.kube.port import (
     Resource,
 )
 from sidestream.kube.selectors import selector_text
+from sidestream.sandbox.checks import READS
 from sidestream.sandbox.draining import needs_baseline
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import name_of
@@ -59,13 +60,14 @@ async def _observe_made(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed
 
 async def _observe_all(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
     namespace = sandbox.metadata.namespace
-    deployments, services, pods, others, groups, consumers = await asyncio.gather(
+    deployments, services, pods, others, groups, consumers, around = await asyncio.gather(
         api.list(DEPLOYMENTS, namespace),
         api.list(SERVICES, namespace),
         _made(api, PODS, sandbox),
         api.list(SANDBOXES, namespace),
         route_groups(api, namespace),
         _consumers(api, sandbox),
+        _around(api, namespace),
     )
     pinned = [item.deployment for item in sandbox.spec.workloads if item.baseline_updates == "Pin"]
     revisions, routes, clusters = await asyncio.gather(
@@ -81,6 +83,7 @@ async def _observe_all(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
             SERVICES: _by_name(services),
             CONTROLLER_REVISIONS: revisions,
             KAFKA_ROUTES: routes,
+            **around,
         },
         pods=tuple(pods),
         others=_others(others, sandbox),
@@ -125,6 +128,19 @@ async def _made_or_named(
         if held is not None:
             found[name] = held
     return found
+
+
+async def _around(api: KubeApi, namespace: str) -> dict[Resource, dict[str, Object]]:
+    """What may speak of the namespace's baselines, by kind and name; no objects of a kind that is not served."""
+    lists = await asyncio.gather(*(_served(api, resource, namespace) for resource in READS))
+    return {resource: _by_name(items) for resource, items in zip(READS, lists, strict=True)}
+
+
+async def _served(api: KubeApi, resource: Resource, namespace: str) -> list[Object]:
+    try:
+        return await api.list(resource, namespace)
+    except NotServedError:
+        return []
 
 
 async def _consumers(api: KubeApi, sandbox: Sandbox) -> tuple[KafkaConsumer, ...]:

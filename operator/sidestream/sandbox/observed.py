@@ -21,12 +21,12 @@ Ref = tuple[Resource, str]
 class Observed:
     """What is, as read within one reconcile.
 
-    `objects` holds by kind and name: all Deployments and Services of the namespace, and of ControllerRevisions and
-    KafkaRoutes the Sandbox's own and those that hold a name it needs. `pods` are those of its forks, `others` the
-    other Sandboxes of the namespace, `groups` its RouteGroups, `consumers` those of the Sandbox's workloads, `clusters`
-    theirs. `rejections` are objects that the API server refused in this very reconcile, with its words. While the
-    Sandbox is being deleted only what was made for it is read, unless a fork that works off records has to be made from
-    its baseline again.
+    `objects` holds by kind and name: all Deployments and Services of the namespace, all that `checks` look at, and of
+    ControllerRevisions and KafkaRoutes the Sandbox's own and those that hold a name it needs. `pods` are those of its
+    forks, `others` the other Sandboxes of the namespace, `groups` its RouteGroups, `consumers` those of the Sandbox's
+    workloads, `clusters` theirs. `rejections` are objects that the API server refused in this very reconcile, with its
+    words. While the Sandbox is being deleted only what was made for it is read, unless a fork that works off records
+    has to be made from its baseline again.
     """
 
     raw: Object

@@ -25,6 +25,7 @@ from sidestream.sandbox.news import (
     news_of_conditions,
     news_of_creation,
     news_of_deletion,
+    news_of_findings,
     news_of_removal,
 )
 from sidestream.sandbox.observed import Observed
@@ -108,7 +109,7 @@ def _upkeep(observed: Observed, now: datetime, expiry: datetime | None, config: 
         writes=_to_write(observed, writes),
         deletes=_to_delete(deletes),
         status=status,
-        news=news_of_conditions(observed.sandbox, status),
+        news=(*news_of_conditions(observed.sandbox, status), *news_of_findings(observed.sandbox, status)),
         requeue_after=_next_look(conditions, expiry, now, config),
     )
 

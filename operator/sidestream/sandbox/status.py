@@ -12,6 +12,7 @@ from sidestream.api.labels import BASELINE_GENERATION
 from sidestream.api.sandbox import KafkaStatus, Sandbox, SandboxStatus, WorkloadStatus
 from sidestream.api.times import format_time
 from sidestream.kube.port import DEPLOYMENTS, SERVICES, Object
+from sidestream.sandbox.checks import findings_of
 from sidestream.sandbox.conditions import accepted, removal_text, unready_route
 from sidestream.sandbox.desired import Desired
 from sidestream.sandbox.handoffs import group_of
@@ -136,4 +137,5 @@ def _workload_status(observed: Observed, deployment: str, fork: str) -> Workload
         ready_replicas=(live.get("status") or {}).get("readyReplicas", 0),
         baseline_generation=int(generation) if generation.isdecimal() else 0,
         keys=observed.tenancy.keys_of(observed.sandbox.metadata.name, deployment),
+        findings=findings_of(observed, deployment, fork),
     )

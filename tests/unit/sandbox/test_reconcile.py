@@ -80,6 +80,7 @@ async def test_the_status_tells_what_was_made_and_leaves_the_routes_to_their_own
             "readyReplicas": 1,
             "baselineGeneration": 1,
             "keys": ["alice"],
+            "findings": [],
         },
         {
             "deployment": "fulfilment",
@@ -88,6 +89,7 @@ async def test_the_status_tells_what_was_made_and_leaves_the_routes_to_their_own
             "readyReplicas": 1,
             "baselineGeneration": 1,
             "keys": ["alice"],
+            "findings": [],
         },
     ]
     assert status["kafka"] == [
