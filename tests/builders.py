@@ -198,6 +198,22 @@ def ttl(length: str, since: str = "Creation") -> Modifier:
     return having("spec.lifetime", {"ttl": length, "from": since})
 
 
+def route_group(name: str = "release-42", *modifiers: Modifier) -> Object:
+    """A RouteGroup whose key is its name; its members are alice and bob."""
+    spec = {"routingKey": name, "sandboxes": {"names": ["alice", "bob"]}}
+    return thing(port.ROUTE_GROUPS, name, {"spec": spec}, *modifiers)
+
+
+def of_sandboxes(*names: str) -> Modifier:
+    """For `route_group`: its members are these."""
+    return having("spec.sandboxes", {"names": list(names)})
+
+
+def of_labels(labels: dict[str, str]) -> Modifier:
+    """For `route_group`: its members are the Sandboxes with these labels."""
+    return having("spec.sandboxes", {"selector": {"matchLabels": labels}})
+
+
 def deployment(name: str = "orders", *modifiers: Modifier) -> Object:
     """A rolled-out Deployment with one container `app` on port 8080 and label `app: <name>`."""
     container = {"name": "app", "image": f"{name}:1", "ports": [{"containerPort": 8080}]}
@@ -242,6 +258,32 @@ def pod(name: str, *modifiers: Modifier) -> Object:
 
 def namespace(name: str = NAMESPACE, *modifiers: Modifier) -> Object:
     return thing(port.NAMESPACES, name, {}, *modifiers)
+
+
+def disruption_budget(name: str = "orders", selector: Object | None = None, *modifiers: Modifier) -> Object:
+    """A PodDisruptionBudget that selects `app: <name>`, or by another LabelSelector."""
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": name}} if selector is None else selector}
+    return thing(port.DISRUPTION_BUDGETS, name, {"spec": spec}, *modifiers)
+
+
+def horizontal_autoscaler(name: str = "orders", *modifiers: Modifier) -> Object:
+    """A HorizontalPodAutoscaler of the Deployment of its name."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    return thing(port.HORIZONTAL_AUTOSCALERS, name, {"spec": {"scaleTargetRef": target, "maxReplicas": 9}}, *modifiers)
+
+
+def vertical_autoscaler(name: str = "orders", *modifiers: Modifier) -> Object:
+    """A VerticalPodAutoscaler of the Deployment of its name."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    return thing(port.VERTICAL_AUTOSCALERS, name, {"spec": {"targetRef": target}}, *modifiers)
+
+
+def scaled_object(name: str = "orders", *modifiers: Modifier) -> Object:
+    """KEDA's autoscaler of the Deployment of its name, by the lag of the consumer group of its name."""
+    trigger = {"type": "kafka", "metadata": {"consumerGroup": name, "topic": "orders.created"}}
+    return thing(
+        port.SCALED_OBJECTS, name, {"spec": {"scaleTargetRef": {"name": name}, "triggers": [trigger]}}, *modifiers
+    )
 
 
 def kafka_cluster(name: str = "main", *modifiers: Modifier) -> Object:

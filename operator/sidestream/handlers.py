@@ -1,7 +1,8 @@
 """Kopf's part: every event of a watched kind becomes keys on our queues, and nothing else happens here.
 
 Kopf never retries an `on.event` handler and never replays what it missed, so these may only wake; all deciding is in
-the reconcilers, which read for themselves, and the resync finds what no event told.
+the reconcilers, which read for themselves, and the resync finds what no event told. Routing is woken by the live copies
+that it reads (see `routing.store`).
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from sidestream.kube.port import (
     KAFKA_CLUSTERS,
     KAFKA_CONSUMERS,
     KAFKA_ROUTES,
-    NAMESPACES,
     PODS,
+    ROUTE_GROUPS,
     SANDBOXES,
     SERVICES,
-    VIRTUAL_SERVICES,
     Resource,
 )
-from sidestream.routing.wakeups import RoutingWakeups
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey
+from sidestream.sandbox.route_groups.wakeups import RouteGroupWakeups
 from sidestream.sandbox.wakeups import SandboxWakeups
 
 Queue = WorkQueue[ObjectKey]
@@ -39,7 +39,7 @@ class Queues:
     """One queue per reconciler."""
 
     sandboxes: Queue
-    services: Queue
+    route_groups: Queue
     kafka_routes: Queue
     kafka_consumers: Queue
     kafka_clusters: Queue
@@ -50,7 +50,7 @@ class Wakeups:
     """What each domain has seen, to find the keys that an event concerns."""
 
     sandbox: SandboxWakeups = field(default_factory=SandboxWakeups)
-    routing: RoutingWakeups = field(default_factory=RoutingWakeups)
+    group: RouteGroupWakeups = field(default_factory=RouteGroupWakeups)
     kafka: KafkaWakeups = field(default_factory=KafkaWakeups)
 
 
@@ -70,7 +70,7 @@ def register(registry: kopf.OperatorRegistry, queues: Queues, wakeups: Wakeups) 
 def resync(queues: Queues, wakeups: Wakeups) -> None:
     """Wake everything that was ever seen and is not gone."""
     _wake(queues.sandboxes, wakeups.sandbox.all_keys())
-    _wake(queues.services, wakeups.routing.all_keys())
+    _wake(queues.route_groups, wakeups.group.all_keys())
     _wake(queues.kafka_routes, wakeups.kafka.all_routes())
     _wake(queues.kafka_consumers, wakeups.kafka.all_consumers())
     _wake(queues.kafka_clusters, wakeups.kafka.all_clusters())
@@ -92,30 +92,22 @@ def settings() -> kopf.OperatorSettings:
 
 
 def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
-    sandbox, routing, kafka = wakeups.sandbox, wakeups.routing, wakeups.kafka
+    sandbox, group, kafka = wakeups.sandbox, wakeups.group, wakeups.kafka
 
     def on_sandbox(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_sandbox(obj, gone=gone))
-        _wake(queues.services, routing.of_sandbox(obj, gone=gone))
+        _wake(queues.route_groups, group.of_sandbox(obj, gone=gone))
 
     def on_deployment(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_deployment(obj, gone=gone))
-        _wake(queues.services, routing.of_deployment(obj))
         _wake(queues.kafka_consumers, kafka.consumers_of_deployment(obj, gone=gone))
 
-    def on_service(obj: dict[str, Any], *, gone: bool) -> None:
+    def on_service(obj: dict[str, Any], *, gone: bool) -> None:  # noqa: ARG001 - gone or not, it is news
         _wake(queues.sandboxes, sandbox.of_namespace(obj))
-        _wake(queues.services, routing.of_service(obj, gone=gone))
 
     def on_pod(obj: dict[str, Any], *, gone: bool) -> None:  # noqa: ARG001 - gone or not, it is news
         _wake(queues.sandboxes, sandbox.of_owned(obj))
         _wake(queues.kafka_routes, kafka.routes_of_pod(obj))
-
-    def on_namespace(obj: dict[str, Any], *, gone: bool) -> None:
-        _wake(queues.services, routing.of_namespace(obj, gone=gone))
-
-    def on_virtual_service(obj: dict[str, Any], *, gone: bool) -> None:
-        _wake(queues.services, routing.of_virtual_service(obj, gone=gone))
 
     def on_kafka_route(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.kafka_routes, kafka.of_route(obj, gone=gone))
@@ -135,15 +127,23 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
 
     return {
         SANDBOXES: on_sandbox,
+        ROUTE_GROUPS: _route_group_handler(queues, wakeups),
         DEPLOYMENTS: on_deployment,
         SERVICES: on_service,
         PODS: on_pod,
-        NAMESPACES: on_namespace,
-        VIRTUAL_SERVICES: on_virtual_service,
         KAFKA_ROUTES: on_kafka_route,
         KAFKA_CONSUMERS: on_kafka_consumer,
         KAFKA_CLUSTERS: on_kafka_cluster,
     }
+
+
+def _route_group_handler(queues: Queues, wakeups: Wakeups) -> Handler:
+    def on_route_group(obj: dict[str, Any], *, gone: bool) -> None:
+        groups, members = wakeups.group.of_group(obj, gone=gone)
+        _wake(queues.route_groups, groups)
+        _wake(queues.sandboxes, wakeups.sandbox.with_rivals(members))
+
+    return on_route_group
 
 
 def _subscribe(registry: kopf.OperatorRegistry, resource: Resource, handler: Handler) -> None:
