@@ -132,7 +132,9 @@ def claims_of(plan: Plan, departing: Iterable[str]) -> tuple[Claim, ...]:
 def _claim(plan: Plan, part: Part) -> Claim:
     if part.probe is None:
         return Claim(part.name, "", (), f"a {part.resource.kind} cannot answer a probe")
-    return Claim(part.probe.name, part.probe.config_hash, plan.doors, plan.why_unprovable)
+    ports = part.probe.ports
+    doors = tuple(door for door in plan.doors if ports is None or door.port in ports)
+    return Claim(part.probe.name, part.probe.config_hash, doors, plan.why_unprovable)
 
 
 def written_names(verdict: Verdict) -> tuple[str, ...]:
@@ -141,10 +143,14 @@ def written_names(verdict: Verdict) -> tuple[str, ...]:
 
 
 def parts_for(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
-    """The parts that a routed Sandbox's requests depend on: those with its keys, and those that must come before."""
+    """The parts that a routed Sandbox's requests depend on: those with its keys, and those that must come before.
+
+    Of the latter only those of which something can be known: what no proxy knows, such as a permission, the API server
+    has, or the step after it is not taken.
+    """
     own = own_parts(plan, verdict)
     last = max((part.stage for part in own), default=0)
-    return (*own, *(part for part in plan.common_parts if part.stage < last))
+    return (*own, *(part for part in plan.common_parts if part.stage < last and part.probe is not None))
 
 
 def own_parts(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:

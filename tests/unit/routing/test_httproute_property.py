@@ -112,7 +112,7 @@ backends = st.builds(
 headers = st.lists(
     st.sampled_from([header(), header("x-c", "2"), header("X-Beta", "[01]", "RegularExpression")]),
     max_size=2,
-    unique_by=lambda item: item["name"].lower(),
+    unique_by=lambda item: str(item["name"]).lower(),
 )
 paths = st.sampled_from(
     [

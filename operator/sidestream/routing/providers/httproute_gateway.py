@@ -155,7 +155,8 @@ def _group(route: Object, rules: tuple[UserRule, ...], *, is_weighted: bool) -> 
     return Group(
         resource_of(route),
         metadata["namespace"],
-        f"{metadata['name']}.{route['kind'].lower()}",
+        # one gateway serves many namespaces, and is asked for an object by its name alone
+        f"{metadata['name']}.{metadata['namespace']}.{route['kind'].lower()}",
         {**others, "parentRefs": [ref for _, ref in gateway_parents(route)]},
         rules,
         is_weighted=is_weighted,

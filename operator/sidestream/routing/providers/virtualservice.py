@@ -53,6 +53,11 @@ class VirtualServiceProvider:
         found = covered | {service for service in named if service is not None}
         return tuple(EntryKey(EntryKind.MESH, service.namespace, service.name) for service in sorted(found))
 
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        """None: a sidecar merges no two VirtualServices."""
+        del obj, cluster
+        return ()
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services of all routes, whatever their weights."""
         return services_of(obj["spec"].get("http") or (), obj["metadata"]["namespace"], domain)
