@@ -163,10 +163,15 @@ def _rendered(provider: Provider, entry: Entry, routing: Routing, cluster: Clust
     for part in rendered.parts:
         held = cluster.get(*part.ident)
         if held is not None and not is_ours(held):
-            resource, namespace, plain = part.ident
-            name = f"{resource.kind} {namespace}/{plain}"
-            raise InvalidInputError(Reason.NAME_TAKEN, f"{name} was not made by Sidestream; rename or delete it")
+            raise name_taken(part)
     return rendered
+
+
+def name_taken(part: Part) -> InvalidInputError:
+    """What is wrong where somebody else's object has the name of one that is to be written."""
+    resource, namespace, plain = part.ident
+    name = f"{resource.kind} {namespace}/{plain}"
+    return InvalidInputError(Reason.NAME_TAKEN, f"{name} was not made by Sidestream; rename or delete it")
 
 
 def _routable(verdict: Verdict, rendered: Rendered, provider: Provider, entry: Entry) -> Verdict:
