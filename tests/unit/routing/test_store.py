@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from builders import FakeClock, having, namespace, sandbox, service, settle
 from fakes.watching import FakeWatchableApi
@@ -131,10 +131,8 @@ async def test_a_write_that_fails_to_be_taken_over_does_not_silence_what_follows
         woken.clear()
         broken: Object = {"metadata": {}}
         for take in (store.learn, store.forget):
-            try:
+            with suppress(KeyError):
                 take(VIRTUAL_SERVICES, broken)
-            except KeyError:
-                pass
         await api.send(SERVICES, WatchEvent("MODIFIED", at("101", service("orders"))))
         assert woken == [MESH]
 
