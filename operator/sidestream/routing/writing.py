@@ -10,10 +10,11 @@ import structlog
 
 from sidestream.api.conditions import Reason
 from sidestream.api.labels import MANAGER_ROUTING
-from sidestream.errors import KubeError
+from sidestream.errors import InvalidInputError, KubeError
 from sidestream.kube.apply import ensure
 from sidestream.kube.port import KubeApi, Object, Resource
-from sidestream.routing.plan import Plan, refused
+from sidestream.routing.ownership import is_ours
+from sidestream.routing.plan import Plan, name_taken, refused
 from sidestream.routing.providers.provider import Ident, Part
 from sidestream.routing.steps import Step, stage_of, staged
 
@@ -58,10 +59,8 @@ class Writer:
         for part in step.writes:
             try:
                 has_written |= await self._ensure(part, plan.held.get(part.ident))
-            except KubeError as error:
-                is_rbac = error.status == HTTPStatus.FORBIDDEN
-                reason = Reason.UNAUTHORIZED if is_rbac else Reason.ROUTE_CONFLICT
-                plan = refused(plan, reason, error.message, part.keys or None)
+            except (KubeError, InvalidInputError) as error:
+                plan = refused(plan, _reason_of(error), error.message, part.keys or None)
                 if not part.keys:
                     # what the others need is not there
                     break
@@ -76,6 +75,8 @@ class Writer:
         if live is None:
             # the copy may lag: what somebody else has made meanwhile must not be taken over
             live = await self._api.get(*part.ident)
+            if live is not None and not is_ours(live):
+                raise name_taken(part)
         desired = staged(part)
         written, has_written = await ensure(self._api, part.resource, desired, live, MANAGER_ROUTING)
         self._copy.learn(part.resource, written)
@@ -96,3 +97,9 @@ class Writer:
         self._copy.forget(ident[0], live)
         self._settled.pop(ident, None)
         _log.info("routes removed", kind=ident[0].kind, namespace=ident[1], name=ident[2])
+
+
+def _reason_of(error: KubeError | InvalidInputError) -> Reason:
+    if isinstance(error, InvalidInputError):
+        return Reason(error.reason)
+    return Reason.UNAUTHORIZED if error.status == HTTPStatus.FORBIDDEN else Reason.ROUTE_CONFLICT
