@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-BASELINE_SPELLINGS = {"orders", "orders.shop", "orders.shop.svc", "orders.shop.svc.cluster.local"}
+SPELLINGS = {
+    "orders": {"orders", "orders.shop", "orders.shop.svc", "orders.shop.svc.cluster.local"},
+    "inventory": {"inventory", "inventory.shop", "inventory.shop.svc", "inventory.shop.svc.cluster.local"},
+}
+"""How objects of namespace `shop` may write the Services that tests fork."""
+
 TRIALS = {"fault", "mirror", "mirrors", "mirrorPercent", "mirrorPercentage"}
 
 
@@ -43,23 +48,27 @@ def decide(rules: list[dict[str, Any]], request: Request) -> Decision | None:
     return None
 
 
-def with_baseline_swapped(decision: Decision | None, fork: str) -> Decision | None:
-    """The decision that a tenant deserves: the fork's where the baseline's was, and then without the team's trials."""
+def with_forks(decision: Decision | None, forks: dict[str, str]) -> Decision | None:
+    """The decision that a tenant deserves: its forks where their Services were, and then without the team's trials.
+
+    `forks` has the fork's host for each Service's name.
+    """
     if decision is None:
         return None
+    by_spelling = {spelling: fork for name, fork in forks.items() for spelling in SPELLINGS[name]}
     shares: dict[str, Fraction] = {}
-    is_baseline_met = False
+    is_fork_met = False
     for text, share in decision.shares:
         route = json.loads(text)
         destination = route["destination"]
-        if destination["host"] in BASELINE_SPELLINGS:
-            is_baseline_met = True
+        if destination["host"] in by_spelling:
+            is_fork_met = True
             destination.pop("subset", None)
-            destination["host"] = fork
+            destination["host"] = by_spelling[destination["host"]]
         key = json.dumps(route, sort_keys=True)
         shares[key] = shares.get(key, Fraction(0)) + share
     rest = json.loads(decision.rest)
-    if is_baseline_met:
+    if is_fork_met:
         rest = {key: value for key, value in rest.items() if key not in TRIALS}
     return Decision(frozenset(shares.items()), json.dumps(rest, sort_keys=True))
 

@@ -12,12 +12,11 @@ from sidestream.api.conditions import Reason
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
-from sidestream.routing.providers.provider import BaseRules
-from sidestream.routing.providers.virtualservice_user import user_rules
+from sidestream.routing.providers.virtualservice_user import UserRules, user_rules
 from unit.routing.things import ORDERS, ORDERS_FQDN, to, virtual_service
 
 
-def read(*objects: Object, ports: Sequence[int] = (80,), mode: HeaderMode = HeaderMode.BAGGAGE) -> BaseRules | None:
+def read(*objects: Object, ports: Sequence[int] = (80,), mode: HeaderMode = HeaderMode.BAGGAGE) -> UserRules | None:
     return user_rules(objects, ORDERS, ports, HeaderSettings(mode=mode))
 
 

@@ -1,9 +1,9 @@
-"""The dialect of `VirtualService.spec.http`: one rule for one tenant, for nobody, and what a rule can reach."""
+"""The dialect of `VirtualService.spec.http`: one rule for one tenant, for nobody, and which Services a rule reaches."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from sidestream.config import HeaderSettings
@@ -27,20 +27,41 @@ def matches_of(rule: Rule) -> list[dict[str, Any]]:
     return list(rule.get("match") or ())
 
 
+def service_at(host: str, namespace: str, domain: str) -> ServiceHost | None:
+    """The Service that `host` means in a VirtualService of `namespace`; None where it is no Service of the cluster.
+
+    A name such as `example.com` may also be that of a Service `example` in a namespace `com`: nothing tells them apart.
+    """
+    spelled = host.lower()
+    words = spelled.removesuffix(f".svc.{domain}").removesuffix(".svc").split(".")
+    match words:
+        case [name] if name == spelled and name not in ("", "*"):
+            return ServiceHost(namespace, name, domain)
+        case [name, elsewhere] if name not in ("", "*") and elsewhere:
+            return ServiceHost(elsewhere, name, domain)
+        case _:
+            return None
+
+
+def services_of(rules: Iterable[Rule], namespace: str, domain: str) -> frozenset[ServiceHost]:
+    """The Services to which routes of the rules lead, whatever their weights."""
+    hosts = {route["destination"]["host"] for rule in rules for route in routes_of(rule)}
+    return frozenset(service for host in hosts if (service := service_at(host, namespace, domain)) is not None)
+
+
 class VirtualServiceDialect:
     """Rules of `spec.http` in a VirtualService of `namespace`, for tenants named as `header` says."""
 
-    def __init__(self, header: HeaderSettings, namespace: str) -> None:
+    def __init__(self, header: HeaderSettings, namespace: str, domain: str) -> None:
         self._header = header
         self._namespace = namespace
+        self._domain = domain
 
-    def can_reach(self, rule: Rule, service: ServiceHost) -> bool:
-        """Whether a route with a share of the requests leads to `service`."""
+    def leads_to_fork(self, rule: Rule, tenant: Tenant) -> bool:
+        """Whether a route with a share of the requests leads to a Service that the tenant has forked."""
         routes = routes_of(rule)
         return any(
-            service.is_named_by(route["destination"]["host"], self._namespace)
-            for route in routes
-            if len(routes) == 1 or route.get("weight", 0) > 0
+            self._fork(route, tenant) is not None for route in routes if len(routes) == 1 or route.get("weight", 0) > 0
         )
 
     def matches_everything(self, rule: Rule) -> bool:
@@ -48,15 +69,15 @@ class VirtualServiceDialect:
         matches = matches_of(rule)
         return not matches or any(set(match) <= _NO_CONDITION for match in matches)
 
-    def for_tenant(self, rule: Rule, service: ServiceHost, tenant: Tenant) -> Rule:
-        """The rule with the tenant's header in every alternative, leading to the fork where it led to `service`."""
+    def for_tenant(self, rule: Rule, tenant: Tenant) -> Rule:
+        """The rule with the tenant's header in every alternative, leading to forks in place of what they stand for."""
         clone = copy.deepcopy(rule)
         clone["name"] = f"tenant-{tenant.key}-{rule['name']}" if rule.get("name") else f"tenant-{tenant.key}"
         clone["match"] = list(_narrowed(clone, tenant_matches(self._header, tenant.key)))
-        if self.can_reach(rule, service):
+        if self.leads_to_fork(rule, tenant):
             for field in _TRIALS:
                 clone.pop(field, None)
-            clone["route"] = self._forked(clone, service, tenant)
+            clone["route"] = self._forked(clone, tenant)
         return clone
 
     def for_nobody(self, rule: Rule) -> Rule | None:
@@ -72,17 +93,22 @@ class VirtualServiceDialect:
         ]
         return clone
 
-    def _forked(self, rule: Rule, service: ServiceHost, tenant: Tenant) -> list[dict[str, Any]]:
-        """The routes with the fork in place of the Service; routes that thereby became equal are one."""
+    def _forked(self, rule: Rule, tenant: Tenant) -> list[dict[str, Any]]:
+        """The routes with forks in place of Services; routes that thereby became equal are one."""
         forked: list[dict[str, Any]] = []
         for route in routes_of(rule):
-            if service.is_named_by(route["destination"]["host"], self._namespace):
+            fork = self._fork(route, tenant)
+            if fork is None:
+                forked.append(route)
+            else:
                 # subsets are groups of the baseline's own pods: the fork has none of them
                 kept = {key: value for key, value in route["destination"].items() if key != "subset"}
-                forked.append({**route, "destination": {**kept, "host": tenant.fork.fqdn}})
-            else:
-                forked.append(route)
+                forked.append({**route, "destination": {**kept, "host": fork.fqdn}})
         return _merged(forked)
+
+    def _fork(self, route: dict[str, Any], tenant: Tenant) -> ServiceHost | None:
+        service = service_at(route["destination"]["host"], self._namespace, self._domain)
+        return None if service is None else tenant.fork_of(service)
 
 
 def header_condition_names(rule: Rule) -> set[str]:

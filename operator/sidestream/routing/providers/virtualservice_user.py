@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sidestream.api.conditions import Reason
@@ -15,7 +16,6 @@ from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
 from sidestream.routing.headers import tenant_matches
 from sidestream.routing.hosts import ServiceHost, qualified
-from sidestream.routing.providers.provider import BaseRules
 from sidestream.routing.providers.virtualservice_rules import header_condition_names, matches_of, routes_of
 from sidestream.routing.table import Rule
 
@@ -23,17 +23,30 @@ MESH: Final = "mesh"
 """The reserved name of a gateway that stands for all sidecars."""
 
 
+@dataclass(frozen=True)
+class UserRules:
+    """A user's rules for a Service in effective order, and the VirtualService (`namespace/name`) that has them."""
+
+    rules: tuple[Rule, ...]
+    source: str
+
+
+def is_for_the_mesh(virtual_service: Object) -> bool:
+    """Whether sidecars use the VirtualService; those of gateways alone do not count."""
+    return MESH in (virtual_service["spec"].get("gateways") or [MESH])
+
+
 def is_about(virtual_service: Object, service: ServiceHost) -> bool:
-    """Whether the VirtualService says what sidecars do with requests for `service`; those of gateways do not count."""
+    """Whether the VirtualService says what sidecars do with requests for `service`."""
     spec, namespace = virtual_service["spec"], virtual_service["metadata"]["namespace"]
-    if MESH not in (spec.get("gateways") or [MESH]):
-        return False
-    return any(service.is_named_by(host, namespace) or service.is_covered_by(host) for host in spec.get("hosts") or ())
+    return is_for_the_mesh(virtual_service) and any(
+        service.is_named_by(host, namespace) or service.is_covered_by(host) for host in spec.get("hosts") or ()
+    )
 
 
 def user_rules(
     virtual_services: Sequence[Object], service: ServiceHost, ports: Sequence[int], header: HeaderSettings
-) -> BaseRules | None:
+) -> UserRules | None:
     """The rules of the one VirtualService among the users' that is about `service`; None when there is none.
 
     Raises:
@@ -49,7 +62,7 @@ def user_rules(
     _refuse_what_cannot_be_overlaid(only, service, header)
     namespace = only["metadata"]["namespace"]
     rules = [_portable(rule, namespace, service.domain) for rule in _rules_of_sidecars(only["spec"].get("http") or [])]
-    return BaseRules((*rules, *_rules_for_the_other_ports(rules, service, ports, only)), source=_key(only))
+    return UserRules((*rules, *_rules_for_the_other_ports(rules, service, ports, only)), source=_key(only))
 
 
 def _refuse_what_cannot_be_overlaid(virtual_service: Object, service: ServiceHost, header: HeaderSettings) -> None:
