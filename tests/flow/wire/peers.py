@@ -31,7 +31,7 @@ _ASK_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Peers:
-    """Pods in `namespace`, whose client has a proxy of the mesh, and which has the roles of the echo in their order."""
+    """Pods in `namespace`: a client with a proxy of the mesh, and an echo with these roles, whose order counts."""
 
     api: AioKubeApi
     kubeconfig: str
@@ -42,20 +42,20 @@ class Peers:
     async def start(self) -> None:
         """Echo and client; ready when this returns. Each role has a Service of its name."""
         await self.api.apply(programs.CONFIG_MAPS, programs.config_map(self.namespace), manager=MANAGER)
-        for role in self.roles:
-            await self.serve(role, role)
+        await asyncio.gather(*(self.serve(role, role) for role in self.roles))
         await asyncio.gather(self._start_echo(), self._start_client())
 
     async def serve(self, name: str, role: str) -> None:
-        """One more Service, whose requests the echo answers as `role`."""
+        """One more Service, whose requests the echo answers as `role`; proxies elsewhere need not know of it."""
         http1, http2 = self._ports(role)
         ports = [
             {"name": "http", "port": HTTP_PORT, "targetPort": http1},
             {"name": "http2", "port": HTTP2_PORT, "targetPort": http2},
             {"name": "grpc", "port": GRPC_PORT, "targetPort": http2},
         ]
-        spec = {"selector": {"app": ECHO}, "ports": ports}
-        await self.api.apply(SERVICES, _object(SERVICES, self.namespace, name, spec), manager=MANAGER)
+        obj = _object(SERVICES, self.namespace, name, {"selector": {"app": ECHO}, "ports": ports})
+        obj["metadata"]["annotations"] = {"networking.istio.io/exportTo": "."}
+        await self.api.apply(SERVICES, obj, manager=MANAGER)
 
     async def ask(self, asks: Sequence[Ask]) -> list[Told]:
         """Send them all from the client's pod; in their order."""

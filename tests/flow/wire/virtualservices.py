@@ -1,0 +1,184 @@
+"""Sets of users' VirtualServices for the property over the wire: the rules of the unit tests made fit for a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import product
+from random import Random
+from typing import Any
+
+from hypothesis import strategies as st
+
+from flow.wire.asking import GRPC, HTTP1, HTTP2, Ask
+from flow.wire.drawing import drawn
+from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT
+from flow.wire.property import RouteSet
+from sidestream.kube.port import VIRTUAL_SERVICES, Object, Resource
+from sidestream.routing.entries import EntryKey, EntryKind
+from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.table import StandIn, Tenant
+from unit.routing.istio_model import SPELLINGS, Request, decide
+from unit.routing.test_table import answering, forwarding, matches
+
+DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule")
+SHARED = ("inventory", "inventory-alice", "inventory-bob", "ledger")
+"""Services to which rules of every set may lead."""
+
+EFFECTIVE_PATH = "/.well-known/effective"
+_ASKS, _FORKED_ASKS, _DECISIONS = 10, 4, 3
+"""Requests of each set, how many of them at least come to a Service that tenants fork, by how many ways."""
+
+_NOT_FOR_THE_WIRE = ("aFieldOfTheFuture", "fault", "mirrors")
+"""What the API server drops, what is a matter of chance, and what Istio refuses beside `mirror`."""
+
+_FORKED: tuple[dict[str, tuple[str, ...]], ...] = (
+    {"alice": ("", "inventory"), "bob": ("",)},
+    {"alice": ("",), "bob": ("inventory",)},
+    {"alice": ("inventory",), "bob": ("", "inventory")},
+)
+"""What tenants fork: "" is the Service of the set."""
+
+
+def _narrowed(rule: dict[str, Any], alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**rule, "match": alternatives}
+
+
+_conditions = st.lists(matches.filter(bool), min_size=1, max_size=2)
+_narrow = st.builds(_narrowed, st.one_of(forwarding, forwarding, forwarding, answering), _conditions)
+_rules = st.builds(list.__add__, st.lists(_narrow, min_size=2, max_size=5), st.lists(forwarding, max_size=1))
+"""Rules that leave requests to those after them more often than the unit tests' do."""
+
+
+def overlaid_sets(namespace: str, count: int) -> list[RouteSet]:
+    """Sets with a VirtualService of the user's for the Service."""
+    pairs = drawn(st.tuples(_rules, _some_requests()), count, salt=1, telling=_is_telling)
+    return [_set(namespace, f"over{number:02}", number, asked, rules) for number, (rules, asked) in enumerate(pairs)]
+
+
+def owned_sets(namespace: str, count: int) -> list[RouteSet]:
+    """Sets without one."""
+    return [
+        _set(namespace, f"own{number:02}", number, asked, None)
+        for number, asked in enumerate(drawn(_some_requests(), count, salt=2))
+    ]
+
+
+def roles_of(sets: Sequence[RouteSet]) -> tuple[str, ...]:
+    """Who has to answer: each Service and its forks, and those that the sets share."""
+    return (*(role for one in sets for role in _own_roles(one.key.name)), *SHARED)
+
+
+def subsets(namespace: str, service: str) -> Object:
+    """A DestinationRule with the subsets that rules name; every pod is in both."""
+    groups = [{"name": name, "labels": {"app": "echo"}} for name in ("v1", "v2")]
+    return {
+        "apiVersion": DESTINATION_RULES.api_version,
+        "kind": DESTINATION_RULES.kind,
+        "metadata": {"name": service, "namespace": namespace},
+        "spec": {"host": service, "subsets": groups},
+    }
+
+
+def _some_requests() -> st.SearchStrategy[list[Request]]:
+    every = [
+        Request(path, method, port, headers)
+        for path, method, port, headers in product(
+            ("/", "/api", "/a/1", "/b"), ("GET", "POST"), (HTTP_PORT, HTTP2_PORT), ({}, {"x-beta": "1"})
+        )
+    ]
+    # much faster than a list strategy
+    return st.integers(0, 2**31).map(lambda salt: Random(salt).sample(every, _ASKS))  # noqa: S311
+
+
+def _is_telling(drawn_pair: tuple[list[dict[str, Any]], list[Request]]) -> bool:
+    """Whether several rules decide the requests, and some of them lead to what tenants fork."""
+    rules, asked = drawn_pair
+    decisions = [decide(rules, request) for request in asked]
+    spellings = SPELLINGS["orders"] | SPELLINGS["inventory"]
+    forked = [
+        found is not None and any(json.loads(share)["destination"]["host"] in spellings for share, _ in found.shares)
+        for found in decisions
+    ]
+    return len(set(decisions)) >= _DECISIONS and sum(forked) >= _FORKED_ASKS
+
+
+def _set(
+    namespace: str, name: str, number: int, asked: Sequence[Request], rules: Sequence[dict[str, Any]] | None
+) -> RouteSet:
+    host = ServiceHost(namespace, name)
+    forked = {
+        key: [service or name for service in services] for key, services in _FORKED[number % len(_FORKED)].items()
+    }
+    asks = [_ask(host.fqdn, request) for request in asked]
+    asks.append(Ask(host.fqdn, asked[0].path, "POST", protocol=GRPC, port=GRPC_PORT))
+    users = () if rules is None else (_virtual_service(namespace, name, rules), _destination_rule(namespace, name))
+    return RouteSet(
+        key=EntryKey(EntryKind.MESH, namespace, name),
+        users=users,
+        tenants=tuple(_tenant(namespace, key, services) for key, services in sorted(forked.items())),
+        forks={key: {service: f"{service}-{key}" for service in services} for key, services in forked.items()},
+        asks=tuple(asks),
+        effective=Ask(host.fqdn, EFFECTIVE_PATH) if users else None,
+    )
+
+
+def _tenant(namespace: str, key: str, services: Sequence[str]) -> Tenant:
+    pairs = [(ServiceHost(namespace, name), ServiceHost(namespace, f"{name}-{key}")) for name in services]
+    return Tenant(key, tuple(sorted(StandIn(*pair) for pair in pairs)))
+
+
+def _own_roles(name: str) -> tuple[str, ...]:
+    return name, f"{name}-alice", f"{name}-bob"
+
+
+def _ask(host: str, request: Request) -> Ask:
+    protocol = HTTP2 if request.port == HTTP2_PORT else HTTP1
+    return Ask(host, request.path, request.method, tuple(request.headers.items()), protocol, request.port)
+
+
+def _virtual_service(namespace: str, name: str, rules: Sequence[dict[str, Any]]) -> tuple[Resource, Object]:
+    http = [_effective(), *(fitted(rule, name, namespace) for rule in rules)]
+    return VIRTUAL_SERVICES, {
+        "apiVersion": VIRTUAL_SERVICES.api_version,
+        "kind": VIRTUAL_SERVICES.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"hosts": [name], "http": http},
+    }
+
+
+def _destination_rule(namespace: str, name: str) -> tuple[Resource, Object]:
+    return DESTINATION_RULES, subsets(namespace, name)
+
+
+def _effective() -> dict[str, Any]:
+    """Tells that the proxies have these rules."""
+    return {
+        "match": [{"uri": {"exact": EFFECTIVE_PATH}}],
+        "directResponse": {"status": 200},
+        "headers": {"response": {"set": {"x-rule": "effective"}}},
+    }
+
+
+def fitted(rule: dict[str, Any], service: str, namespace: str) -> dict[str, Any]:
+    """A rule of the unit tests, of `orders` in `shop`, for this Service; what it decides is no matter of chance."""
+    fit = {name: value for name, value in rule.items() if name not in _NOT_FOR_THE_WIRE}
+    if "route" in fit:
+        fit["route"] = _certain([_moved(route, service, namespace) for route in fit["route"]])
+    return fit
+
+
+def _moved(route: dict[str, Any], service: str, namespace: str) -> dict[str, Any]:
+    words = route["destination"]["host"].split(".")
+    names = {"orders": service, "inventory": "inventory", "ledger": "ledger"}
+    if words[0] in names and words[1:2] in ([], ["shop"]):
+        words = [names[words[0]], *([namespace, *words[2:]] if words[1:] else [])]
+    return {**route, "destination": {**route["destination"], "host": ".".join(words)}}
+
+
+def _certain(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(routes) == 1:
+        return routes
+    weights = [route["weight"] for route in routes]
+    chosen = weights.index(max(weights))
+    return [{**route, "weight": 100 if index == chosen else 0} for index, route in enumerate(routes)]
