@@ -35,10 +35,14 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True)
 class Probe:
-    """How a proxy shows that it has an object: asked for `name`, it answers with `config_hash` (see `proof`)."""
+    """How a proxy shows that it has an object: asked for `name`, it answers with `config_hash` (see `proof`).
+
+    `ports` are those of the entry's doors at which it can be asked; None for all.
+    """
 
     name: str
     config_hash: str
+    ports: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,5 +116,3 @@ class Provider(Protocol):
             InvalidInputError: it cannot be written, such as one over the API server's limits.
         """
         ...
-
-
