@@ -20,6 +20,9 @@ from sidestream.routing.providers.provider import Provider
 from sidestream.routing.table import Tenant
 from untouched import GITOPS, Snapshot, reapplied
 
+EFFECTIVE_PATH = "/.well-known/effective"
+"""Where rules of users say that the proxies have them."""
+
 SET_BY_ROUTES = frozenset({"x-variant", "x-a", "x-rule", "location"})
 """Headers that routes of the tests set."""
 
@@ -33,18 +36,19 @@ TAGS: Mapping[str, tuple[tuple[Line, ...], ...]] = {
 
 @dataclass(frozen=True)
 class RouteSet:
-    """One entry with a user's routes, and what is asked there.
+    """A user's routes for one host, and what is asked of it.
 
-    `users` are the manifests; `effective` is what a rule of theirs answers with `x-rule: effective`, None where there
-    are none. `forks` says for each tenant's key who answers for it in whose place.
+    `entries` are those that the provider writes for; `users` are the manifests, and `effective` are requests that rules
+    of theirs answer with `x-rule: effective`. `forks` says for each tenant's key who answers for it in whose place.
     """
 
-    key: EntryKey
+    name: str
+    entries: tuple[EntryKey, ...]
     users: tuple[tuple[Resource, Object], ...]
     tenants: tuple[Tenant, ...]
     forks: Mapping[str, Mapping[str, str]]
     asks: tuple[Ask, ...]
-    effective: Ask | None = None
+    effective: tuple[Ask, ...] = ()
 
     def cases(self) -> Iterator[tuple[str, Ask]]:
         """Every request of every tenant and of nobody."""
@@ -94,7 +98,7 @@ class Trial:
         users = await self._users()
         before = await self.decisions()
         proofs = Proofs(self.peers)
-        written = await proofs.write(self.provider, [(one.key, one.tenants) for one in self.sets])
+        written = await proofs.write(self.provider, [(key, one.tenants) for one in self.sets for key in one.entries])
         during = await self.decisions()
         left = Snapshot.of(users).differences(await self._users())
         left += await reapplied(self.peers.api, [item for one in self.sets for item in one.users])
@@ -109,7 +113,7 @@ class Trial:
         for one in self.sets:
             for resource, manifest in one.users:
                 await self.peers.api.apply(resource, manifest, manager=GITOPS)
-        asks = [one.effective for one in self.sets if one.effective is not None]
+        asks = [ask for one in self.sets for ask in one.effective]
 
         async def are_effective() -> bool:
             answers = await self.peers.ask(asks)
@@ -133,13 +137,13 @@ class Trial:
         for one, olds, news in zip(self.sets, before, during, strict=True):
             for (key, ask), old, new in zip(one.cases(), olds, news, strict=True):
                 if old.error or new != (deserved := one.deserved(key, old)):
-                    yield f"{one.key} {ask}: {new}, and without routes for tenants {old}, so it should be {deserved}"
+                    yield f"{one.name} {ask}: {new}, and without routes for tenants {old}, so it should be {deserved}"
 
     def _unlike(self, before: Sequence[Sequence[Decision]], after: Sequence[Sequence[Decision]]) -> Iterator[str]:
         for one, olds, news in zip(self.sets, before, after, strict=True):
             for (_, ask), old, new in zip(one.cases(), olds, news, strict=True):
                 if old != new:
-                    yield f"{one.key} {ask}: {new} after the routes for tenants went, and {old} before they came"
+                    yield f"{one.name} {ask}: {new} after the routes for tenants went, and {old} before they came"
 
 
 def _place(manifest: Object) -> tuple[str, str]:

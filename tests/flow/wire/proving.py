@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flow.cluster import until
 from flow.wire.asking import Ask, Told
 from flow.wire.peers import MANAGER, Peers
-from sidestream.kube.port import NAMESPACES, SERVICES
+from sidestream.errors import NotServedError
+from sidestream.kube.client import AioKubeApi
+from sidestream.kube.port import NAMESPACES, SERVICES, Object, Resource
 from sidestream.routing.entries import Entry, EntryKey
+from sidestream.routing.hosts import DEFAULT_DOMAIN
 from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH, hash_in, hash_in_redirect
 from sidestream.routing.providers.provider import Part, Provider
 from sidestream.routing.table import Tenant
-from unit.routing.istio_things import Objects
 
 _ATTEMPTS = 2
 """Questions at each door for one proof."""
@@ -28,6 +31,36 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Live:
+    """What a provider is shown of a real cluster: the kinds that it reads, of one namespace, as they are now."""
+
+    objects: Mapping[Resource, Sequence[Object]]
+    domain: str = DEFAULT_DOMAIN
+
+    @classmethod
+    async def of(cls, api: AioKubeApi, provider: Provider, namespace: str) -> Live:
+        """Read it; kinds that are not served are left out."""
+        objects: dict[Resource, Sequence[Object]] = {NAMESPACES: await api.list(NAMESPACES)}
+        for kind in (SERVICES, *provider.reads):
+            with suppress(NotServedError):
+                objects[kind] = await api.list(kind, namespace if kind.namespaced else "")
+        return cls(objects)
+
+    def is_served(self, resource: Resource) -> bool:
+        """See `Cluster`."""
+        return resource in self.objects
+
+    def all(self, resource: Resource, namespace: str = "") -> list[Object]:
+        """See `Cluster`."""
+        found = self.objects.get(resource, ())
+        return [item for item in found if namespace in ("", item["metadata"].get("namespace", ""))]
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """See `Cluster`."""
+        return next((item for item in self.all(resource, namespace) if item["metadata"]["name"] == name), None)
+
+
+@dataclass(frozen=True)
 class Proofs:
     """Writes and proves many entries at once, with the client of `peers` as the prober."""
 
@@ -35,7 +68,7 @@ class Proofs:
 
     async def write(self, provider: Provider, entries: Sequence[tuple[EntryKey, Sequence[Tenant]]]) -> list[Written]:
         """Stage by stage, each as soon as the one before is proven."""
-        cluster = await self._cluster(provider)
+        cluster = await Live.of(self.peers.api, provider, self.peers.namespace)
         written = []
         for key, tenants in entries:
             entry = provider.entry(key, cluster)
@@ -66,7 +99,9 @@ class Proofs:
             for part in item.parts:
                 if part.probe is None or part.stage != stage:
                     continue
-                for door in item.entry.doors * _ATTEMPTS:
+                ports = part.probe.ports
+                doors = [door for door in item.entry.doors if ports is None or door.port in ports]
+                for door in doors * _ATTEMPTS:
                     line = (PROBE_HEADER, part.probe.name)
                     address = door.address if door.is_gateway else ""
                     asks.append(Ask(door.host, PROBE_PATH, PROBE_METHOD, (line,), port=door.port, address=address))
@@ -76,12 +111,6 @@ class Proofs:
             return [_hash(told) for told in await self.peers.ask(asks)] == wanted
 
         await until(are_proven, f"all proxies show that our routes are {'there' if are_there else 'gone'}")
-
-    async def _cluster(self, provider: Provider) -> Objects:
-        """What the provider is shown: the kinds that it reads, in the namespace of the peers, and Services."""
-        kinds = dict.fromkeys((SERVICES, *provider.reads))
-        objects = [obj for kind in kinds for obj in await self.peers.api.list(kind, self.peers.namespace)]
-        return Objects(*objects, *await self.peers.api.list(NAMESPACES))
 
 
 def _stages(written: Sequence[Written]) -> list[int]:

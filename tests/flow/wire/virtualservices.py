@@ -13,31 +13,24 @@ from hypothesis import strategies as st
 from flow.wire.asking import GRPC, HTTP1, HTTP2, Ask
 from flow.wire.drawing import drawn
 from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT
-from flow.wire.property import RouteSet
+from flow.wire.property import EFFECTIVE_PATH, RouteSet
+from flow.wire.tenants import crowd, forks_of, tenants_of
 from sidestream.kube.port import VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.table import StandIn, Tenant
+from sidestream.routing.providers.virtualservice import GUARDED_FROM
 from unit.routing.istio_model import SPELLINGS, Request, decide
 from unit.routing.test_table import answering, forwarding, matches
 
 DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule")
-SHARED = ("inventory", "inventory-alice", "inventory-bob", "ledger")
-"""Services to which rules of every set may lead."""
+CROWD = GUARDED_FROM + 1
+"""So many tenants that the others' requests get rules of their own in front."""
 
-EFFECTIVE_PATH = "/.well-known/effective"
 _ASKS, _FORKED_ASKS, _DECISIONS = 10, 4, 3
 """Requests of each set, how many of them at least come to a Service that tenants fork, by how many ways."""
 
 _NOT_FOR_THE_WIRE = ("aFieldOfTheFuture", "fault", "mirrors")
 """What the API server drops, what is a matter of chance, and what Istio refuses beside `mirror`."""
-
-_FORKED: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"alice": ("", "inventory"), "bob": ("",)},
-    {"alice": ("",), "bob": ("inventory",)},
-    {"alice": ("inventory",), "bob": ("", "inventory")},
-)
-"""What tenants fork: "" is the Service of the set."""
 
 
 def _narrowed(rule: dict[str, Any], alternatives: list[dict[str, Any]]) -> dict[str, Any]:
@@ -62,11 +55,6 @@ def owned_sets(namespace: str, count: int) -> list[RouteSet]:
         _set(namespace, f"own{number:02}", number, asked, None)
         for number, asked in enumerate(drawn(_some_requests(), count, salt=2))
     ]
-
-
-def roles_of(sets: Sequence[RouteSet]) -> tuple[str, ...]:
-    """Who has to answer: each Service and its forks, and those that the sets share."""
-    return (*(role for one in sets for role in _own_roles(one.key.name)), *SHARED)
 
 
 def subsets(namespace: str, service: str) -> Object:
@@ -107,29 +95,19 @@ def _set(
     namespace: str, name: str, number: int, asked: Sequence[Request], rules: Sequence[dict[str, Any]] | None
 ) -> RouteSet:
     host = ServiceHost(namespace, name)
-    forked = {
-        key: [service or name for service in services] for key, services in _FORKED[number % len(_FORKED)].items()
-    }
+    forks = forks_of(name, number)
     asks = [_ask(host.fqdn, request) for request in asked]
     asks.append(Ask(host.fqdn, asked[0].path, "POST", protocol=GRPC, port=GRPC_PORT))
     users = () if rules is None else (_virtual_service(namespace, name, rules), _destination_rule(namespace, name))
     return RouteSet(
-        key=EntryKey(EntryKind.MESH, namespace, name),
+        name=name,
+        entries=(EntryKey(EntryKind.MESH, namespace, name),),
         users=users,
-        tenants=tuple(_tenant(namespace, key, services) for key, services in sorted(forked.items())),
-        forks={key: {service: f"{service}-{key}" for service in services} for key, services in forked.items()},
+        tenants=(*tenants_of(forks, namespace), *crowd(namespace, name, CROWD if number % 4 == 0 else 0)),
+        forks=forks,
         asks=tuple(asks),
-        effective=Ask(host.fqdn, EFFECTIVE_PATH) if users else None,
+        effective=(Ask(host.fqdn, EFFECTIVE_PATH),) if users else (),
     )
-
-
-def _tenant(namespace: str, key: str, services: Sequence[str]) -> Tenant:
-    pairs = [(ServiceHost(namespace, name), ServiceHost(namespace, f"{name}-{key}")) for name in services]
-    return Tenant(key, tuple(sorted(StandIn(*pair) for pair in pairs)))
-
-
-def _own_roles(name: str) -> tuple[str, ...]:
-    return name, f"{name}-alice", f"{name}-bob"
 
 
 def _ask(host: str, request: Request) -> Ask:
