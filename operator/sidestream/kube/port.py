@@ -40,6 +40,9 @@ GRPC_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "
 GATEWAYS: Final = Resource("gateway.networking.k8s.io", "v1", "gateways", "Gateway")
 GATEWAY_CLASSES: Final = Resource("gateway.networking.k8s.io", "v1", "gatewayclasses", "GatewayClass", namespaced=False)
 REFERENCE_GRANTS: Final = Resource("gateway.networking.k8s.io", "v1beta1", "referencegrants", "ReferenceGrant")
+VIRTUAL_SERVICES_BEFORE_V1: Final = Resource("networking.istio.io", "v1beta1", "virtualservices", "VirtualService")
+"""What Istio before 1.22 serves alone; asked for only to say so."""
+ISTIO_GATEWAYS: Final = Resource("networking.istio.io", "v1", "gateways", "Gateway")
 SANDBOXES: Final = Resource("sidestream.dev", "v1alpha1", "sandboxes", "Sandbox")
 KAFKA_CLUSTERS: Final = Resource("sidestream.dev", "v1alpha1", "kafkaclusters", "KafkaCluster", namespaced=False)
 KAFKA_CONSUMERS: Final = Resource("sidestream.dev", "v1alpha1", "kafkaconsumers", "KafkaConsumer")

@@ -12,12 +12,13 @@ from sidestream.api.conditions import Reason
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
-from sidestream.routing.providers.virtualservice_user import UserRules, user_rules
+from sidestream.routing.providers.virtualservice_user import UserRules, mesh_rules
+from unit.routing.istio_things import shop
 from unit.routing.things import ORDERS, ORDERS_FQDN, to, virtual_service
 
 
 def read(*objects: Object, ports: Sequence[int] = (80,), mode: HeaderMode = HeaderMode.BAGGAGE) -> UserRules | None:
-    return user_rules(objects, ORDERS, ports, HeaderSettings(mode=mode))
+    return mesh_rules(ORDERS, ports, shop(*objects), HeaderSettings(mode=mode))
 
 
 def rules(*objects: Object, ports: Sequence[int] = (80,)) -> list[dict[str, Any]]:
@@ -136,7 +137,10 @@ REFUSED: dict[str, tuple[list[Object], str]] = {
     ),
     "a delegate": (
         [virtual_service("mine", PLAIN, {"name": "far", "delegate": {"name": "x"}})],
-        "Rule far (http[1]) of VirtualService shop/mine delegates to another VirtualService; inline its rules",
+        (
+            "Rule far (http[1]) of VirtualService shop/mine delegates to VirtualService shop/x, which does not exist; "
+            "create it or remove the rule"
+        ),
     ),
     "the tenants' header": (
         [virtual_service("mine", {"match": [{"headers": {"Baggage": {"exact": "x"}}}], "route": [to()]})],
