@@ -44,6 +44,7 @@ VIRTUAL_SERVICES_BEFORE_V1: Final = Resource("networking.istio.io", "v1beta1", "
 """What Istio before 1.22 serves alone; asked for only to say so."""
 ISTIO_GATEWAYS: Final = Resource("networking.istio.io", "v1", "gateways", "Gateway")
 SANDBOXES: Final = Resource("sidestream.dev", "v1alpha1", "sandboxes", "Sandbox")
+ROUTE_GROUPS: Final = Resource("sidestream.dev", "v1alpha1", "routegroups", "RouteGroup")
 KAFKA_CLUSTERS: Final = Resource("sidestream.dev", "v1alpha1", "kafkaclusters", "KafkaCluster", namespaced=False)
 KAFKA_CONSUMERS: Final = Resource("sidestream.dev", "v1alpha1", "kafkaconsumers", "KafkaConsumer")
 KAFKA_ROUTES: Final = Resource("sidestream.dev", "v1alpha1", "kafkaroutes", "KafkaRoute")

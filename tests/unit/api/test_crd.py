@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from builders import kafka_cluster, kafka_consumer, kafka_route, sandbox
+from builders import kafka_cluster, kafka_consumer, kafka_route, route_group, sandbox
 from sidestream.api.base import Model
 from sidestream.api.crd import KINDS, Kind, definition, differences, main, object_schema, write
 from sidestream.api.rules import Rule
@@ -17,7 +17,14 @@ from sidestream.kube import port
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = {
-    item["kind"]: item for item in (sandbox("alice"), kafka_cluster("main"), kafka_consumer("c"), kafka_route("r"))
+    item["kind"]: item
+    for item in (
+        sandbox("alice"),
+        route_group("release-42"),
+        kafka_cluster("main"),
+        kafka_consumer("c"),
+        kafka_route("r"),
+    )
 }
 
 for_each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -137,8 +144,8 @@ def test_check_names_what_is_stale_missing_or_too_many(tmp_path: Path, capsys: p
     write(tmp_path)
     (tmp_path / "sandboxes.yaml").write_text("stale")
     (tmp_path / "kafkaroutes.yaml").unlink()
-    (tmp_path / "routegroups.yaml").write_text("left over")
-    assert differences(tmp_path) == ["kafkaroutes.yaml", "routegroups.yaml", "sandboxes.yaml"]
+    (tmp_path / "tenants.yaml").write_text("left over")
+    assert differences(tmp_path) == ["kafkaroutes.yaml", "sandboxes.yaml", "tenants.yaml"]
     assert main(["--check", str(tmp_path)]) == 1
     assert f"{tmp_path / 'sandboxes.yaml'} is not as the models say; run `make generate`" in capsys.readouterr().err
     write(tmp_path)

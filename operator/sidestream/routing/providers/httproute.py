@@ -49,6 +49,7 @@ class HTTPRouteProvider:
     """Reads and renders HTTPRoutes and GRPCRoutes for tenants named as `header` says."""
 
     name: Final = "HTTPRoute"
+    carries: Final = frozenset({EntryKind.MESH, EntryKind.HTTP_ROUTE, EntryKind.GRPC_ROUTE})
     reads: Final[tuple[Resource, ...]] = (HTTP_ROUTES, GRPC_ROUTES, GATEWAYS, GATEWAY_CLASSES, REFERENCE_GRANTS)
     writes: Final[tuple[Resource, ...]] = (HTTP_ROUTES, GRPC_ROUTES, REFERENCE_GRANTS)
 

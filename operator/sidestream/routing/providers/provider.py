@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sidestream.kube.port import Object, Resource
-from sidestream.routing.entries import Entry, EntryKey
+from sidestream.routing.entries import Entry, EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.table import Tenant
+
+Ident = tuple[Resource, str, str]
+"""Kind, namespace and name of an object."""
+
+
+def ident_of(resource: Resource, obj: Object) -> Ident:
+    """Which object it is."""
+    return resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 class Cluster(Protocol):
@@ -68,6 +76,16 @@ class Part:
     stage: int = 0
     patches: Object | None = None
 
+    @property
+    def ident(self) -> Ident:
+        """Which object it is."""
+        return ident_of(self.resource, self.obj)
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(self.obj["metadata"]["name"])
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -88,6 +106,11 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """What status calls it."""
+        ...
+
+    @property
+    def carries(self) -> frozenset[EntryKind]:
+        """The kinds of entries that it has."""
         ...
 
     @property

@@ -49,6 +49,7 @@ class VirtualServiceProvider:
     """Reads and renders VirtualServices for tenants named as `header` says."""
 
     name: Final = "VirtualService"
+    carries: Final = frozenset({EntryKind.MESH, EntryKind.VIRTUAL_SERVICE})
     reads: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES, ISTIO_GATEWAYS)
     writes: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES,)
 
