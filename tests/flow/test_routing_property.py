@@ -1,48 +1,74 @@
 """The clone algorithm through a real istiod and real proxies: tenants' requests are decided as anybody's, with forks.
 
-What `tests/unit/routing` shows of a model of the mesh, many thousand times, is shown here of the mesh itself.
+What `tests/unit/routing` shows of a model of the mesh, many thousand times, is shown here of the mesh itself. All of it
+takes place in one namespace, at hosts that no two sets share.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import pytest
 
 from flow.cluster import temporary_namespace
+from flow.wire import httproutes, virtualservices
+from flow.wire.gateways import GATEWAY, ISTIO_GATEWAY, address_of, start_gateway
 from flow.wire.peers import MANAGER, Peers
 from flow.wire.property import RouteSet, Trial
-from flow.wire.virtualservices import DESTINATION_RULES, overlaid_sets, owned_sets, roles_of, subsets
+from flow.wire.tenants import roles_of
+from flow.wire.virtualservices import DESTINATION_RULES, ISTIO_DOMAIN
 from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
 from sidestream.routing import table
+from sidestream.routing.providers.httproute import HTTPRouteProvider
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.table import Dialect, Rule, Tenant
 
-OVERLAID, OWNED = 20, 4
 AT_LEAST = 300
-"""Decisions that each kind of route has to be tried with."""
+"""Decisions with which each kind of route has to be tried."""
+
+VIRTUAL_SERVICES = {
+    "VirtualServices of our own": lambda namespace: virtualservices.owned_sets(namespace, 6),
+    "overlays": lambda namespace: virtualservices.overlaid_sets(namespace, 16),
+    "delegates": lambda namespace: virtualservices.delegating_sets(namespace, 8),
+    "VirtualServices at a gateway": lambda namespace: virtualservices.gateway_sets(
+        namespace, ISTIO_GATEWAY, address_of(namespace), 10
+    ),
+}
+HTTP_ROUTES = {
+    "guarded HTTPRoutes": lambda namespace: httproutes.guarded_sets(namespace, 5),
+    "HTTPRoutes beside users'": lambda namespace: httproutes.mesh_sets(namespace, 16),
+    "HTTPRoutes at a gateway": lambda namespace: httproutes.gateway_sets(namespace, GATEWAY, address_of(namespace), 10),
+}
+SETS: dict[str, Callable[[str], list[RouteSet]]] = {**VIRTUAL_SERVICES, **HTTP_ROUTES}
+
+
+@cache
+def sets_of(kind: str, namespace: str) -> tuple[RouteSet, ...]:
+    return tuple(SETS[kind](namespace))
+
+
+def all_roles(namespace: str) -> tuple[str, ...]:
+    return roles_of(one.name for kind in SETS for one in sets_of(kind, namespace))
 
 
 @pytest.fixture(scope="module")
 def namespace(kubeconfig: str, image: str) -> Iterator[str]:
-    """One with pods that answer for all sets."""
+    """One with a gateway and pods that answer for all sets."""
     with temporary_namespace(kubeconfig) as name:
         asyncio.run(_furnish(kubeconfig, image, name))
         yield name
 
 
-def every_set(namespace: str) -> list[RouteSet]:
-    return [*overlaid_sets(namespace, OVERLAID), *owned_sets(namespace, OWNED)]
-
-
 async def _furnish(kubeconfig: str, image: str, namespace: str) -> None:
     async with connect(kubeconfig) as api:
-        await Peers(api, kubeconfig, image, namespace, roles_of(every_set(namespace))).start()
+        peers = Peers(api, kubeconfig, image, namespace, all_roles(namespace))
+        await asyncio.gather(peers.start(), start_gateway(api, namespace, ISTIO_DOMAIN))
         for service in ("inventory", "ledger"):
-            await api.apply(DESTINATION_RULES, subsets(namespace, service), manager=MANAGER)
+            await api.apply(DESTINATION_RULES, virtualservices.subsets(namespace, service), manager=MANAGER)
 
 
 Try = Callable[[Provider, Sequence[RouteSet]], int]
@@ -55,7 +81,7 @@ def tried(kubeconfig: str, image: str, namespace: str) -> Try:
     def try_all(provider: Provider, sets: Sequence[RouteSet]) -> int:
         async def run() -> int:
             async with connect(kubeconfig) as api:
-                peers = Peers(api, kubeconfig, image, namespace, roles_of(every_set(namespace)))
+                peers = Peers(api, kubeconfig, image, namespace, all_roles(namespace))
                 return await Trial(peers, provider, sets).run()
 
         return asyncio.run(run())
@@ -63,8 +89,12 @@ def tried(kubeconfig: str, image: str, namespace: str) -> Try:
     return try_all
 
 
-def test_a_virtual_service_decides_for_a_tenant_as_for_anybody_with_its_forks(tried: Try, namespace: str) -> None:
-    assert tried(VirtualServiceProvider(HeaderSettings()), every_set(namespace)) >= AT_LEAST
+@pytest.mark.parametrize("kind", SETS)
+def test_a_tenant_is_decided_as_anybody_with_its_forks_by(kind: str, tried: Try, namespace: str) -> None:
+    of_istio = kind in VIRTUAL_SERVICES
+    provider = VirtualServiceProvider(HeaderSettings()) if of_istio else HTTPRouteProvider(HeaderSettings())
+
+    assert tried(provider, sets_of(kind, namespace)) >= AT_LEAST
 
 
 def test_the_property_sees_rules_that_lead_elsewhere_left_out(
@@ -75,4 +105,4 @@ def test_the_property_sees_rules_that_lead_elsewhere_left_out(
 
     monkeypatch.setattr(table, "_up_to_the_last_fork", to_forks_only)
     with pytest.raises(AssertionError, match="so it should be"):
-        tried(VirtualServiceProvider(HeaderSettings()), overlaid_sets(namespace, OVERLAID)[:8])
+        tried(VirtualServiceProvider(HeaderSettings()), sets_of("overlays", namespace)[:8])

@@ -77,13 +77,14 @@ class Peers:
         ]
         container = programs.container(self.image, "python", f"{programs.FOLDER}/echo.py", json.dumps(served))
         container["readinessProbe"] = {"httpGet": {"path": "/", "port": _FIRST_PORT}, "periodSeconds": 1}
-        await self._run(ECHO, container, {"sidecar.istio.io/inject": "false"})
+        await self.run(ECHO, container, {"sidecar.istio.io/inject": "false"})
 
     async def _start_client(self) -> None:
         container = programs.container(self.image, "python", "-c", "import signal; signal.pause()")
-        await self._run(CLIENT, container, {"sidecar.istio.io/inject": "true"})
+        await self.run(CLIENT, container, {"sidecar.istio.io/inject": "true"})
 
-    async def _run(self, name: str, container: Object, labels: dict[str, str]) -> None:
+    async def run(self, name: str, container: Object, labels: dict[str, str]) -> None:
+        """A Deployment of one pod with this container; ready when this returns."""
         spec = {
             "replicas": 1,
             "selector": {"matchLabels": {"app": name}},

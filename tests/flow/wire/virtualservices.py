@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from random import Random
 from typing import Any
@@ -19,10 +20,14 @@ from sidestream.kube.port import VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.virtualservice import GUARDED_FROM
+from sidestream.routing.providers.virtualservice_words import mesh_name
 from unit.routing.istio_model import SPELLINGS, Request, decide
 from unit.routing.test_table import answering, forwarding, matches
 
 DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule")
+ISTIO_DOMAIN = "istio.wire.example"
+"""Hosts at the Istio Gateway are under it."""
+
 CROWD = GUARDED_FROM + 1
 """So many tenants that the others' requests get rules of their own in front."""
 
@@ -43,18 +48,52 @@ _rules = st.builds(list.__add__, st.lists(_narrow, min_size=2, max_size=5), st.l
 """Rules that leave requests to those after them more often than the unit tests' do."""
 
 
-def overlaid_sets(namespace: str, count: int) -> list[RouteSet]:
-    """Sets with a VirtualService of the user's for the Service."""
-    pairs = drawn(st.tuples(_rules, _some_requests()), count, salt=1, telling=_is_telling)
-    return [_set(namespace, f"over{number:02}", number, asked, rules) for number, (rules, asked) in enumerate(pairs)]
-
-
 def owned_sets(namespace: str, count: int) -> list[RouteSet]:
-    """Sets without one."""
+    """Sets without a VirtualService of the user's."""
+    drawn_requests = drawn(_some_requests(), count, salt=2)
+    return [_in_the_mesh(namespace, f"own{number:02}", number, asked) for number, asked in enumerate(drawn_requests)]
+
+
+def overlaid_sets(namespace: str, count: int) -> list[RouteSet]:
+    """Sets with one for the Service."""
     return [
-        _set(namespace, f"own{number:02}", number, asked, None)
-        for number, asked in enumerate(drawn(_some_requests(), count, salt=2))
+        _in_the_mesh(namespace, f"over{number:02}", number, asked, rules)
+        for number, (asked, rules) in enumerate(_pairs(count, salt=1))
     ]
+
+
+def delegating_sets(namespace: str, count: int) -> list[RouteSet]:
+    """Sets with one that hands over to ours before all else."""
+    sets = []
+    for number, (asked, rules) in enumerate(_pairs(count, salt=6)):
+        name = f"root{number:02}"
+        handover = {"delegate": {"name": mesh_name(name)}}
+        rest = {"route": [{"destination": {"host": name}}]}
+        sets.append(_in_the_mesh(namespace, name, number, asked, [handover, *rules, rest]))
+    return sets
+
+
+def gateway_sets(namespace: str, gateway: str, address: str, count: int) -> list[RouteSet]:
+    """Sets with hosts of their own at an Istio Gateway, which is reached at `address`."""
+    sets = []
+    for number, (asked, rules) in enumerate(_pairs(count, salt=7)):
+        name = f"bound{number:02}"
+        host = f"{name}.{ISTIO_DOMAIN}"
+        forks = forks_of(name, number)
+        asks = [replace(_ask(host, request), port=HTTP_PORT, address=address) for request in asked]
+        manifest = _virtual_service(namespace, name, rules, hosts=[host], gateways=[gateway])
+        sets.append(
+            RouteSet(
+                name=name,
+                entries=(EntryKey(EntryKind.VIRTUAL_SERVICE, namespace, name),),
+                users=(manifest, (DESTINATION_RULES, subsets(namespace, name))),
+                tenants=tenants_of(forks, namespace),
+                forks=forks,
+                asks=tuple(asks),
+                effective=(Ask(host, EFFECTIVE_PATH, port=HTTP_PORT, address=address),),
+            )
+        )
+    return sets
 
 
 def subsets(namespace: str, service: str) -> Object:
@@ -68,6 +107,11 @@ def subsets(namespace: str, service: str) -> Object:
     }
 
 
+def _pairs(count: int, *, salt: int) -> list[tuple[list[Request], list[dict[str, Any]]]]:
+    """Requests and the rules that decide them."""
+    return drawn(st.tuples(_some_requests(), _rules), count, salt=salt, telling=_is_telling)
+
+
 def _some_requests() -> st.SearchStrategy[list[Request]]:
     every = [
         Request(path, method, port, headers)
@@ -79,9 +123,9 @@ def _some_requests() -> st.SearchStrategy[list[Request]]:
     return st.integers(0, 2**31).map(lambda salt: Random(salt).sample(every, _ASKS))  # noqa: S311
 
 
-def _is_telling(drawn_pair: tuple[list[dict[str, Any]], list[Request]]) -> bool:
+def _is_telling(pair: tuple[list[Request], list[dict[str, Any]]]) -> bool:
     """Whether several rules decide the requests, and some of them lead to what tenants fork."""
-    rules, asked = drawn_pair
+    asked, rules = pair
     decisions = [decide(rules, request) for request in asked]
     spellings = SPELLINGS["orders"] | SPELLINGS["inventory"]
     forked = [
@@ -91,22 +135,25 @@ def _is_telling(drawn_pair: tuple[list[dict[str, Any]], list[Request]]) -> bool:
     return len(set(decisions)) >= _DECISIONS and sum(forked) >= _FORKED_ASKS
 
 
-def _set(
-    namespace: str, name: str, number: int, asked: Sequence[Request], rules: Sequence[dict[str, Any]] | None
+def _in_the_mesh(
+    namespace: str, name: str, number: int, asked: Sequence[Request], rules: Sequence[dict[str, Any]] = ()
 ) -> RouteSet:
     host = ServiceHost(namespace, name)
     forks = forks_of(name, number)
     asks = [_ask(host.fqdn, request) for request in asked]
     asks.append(Ask(host.fqdn, asked[0].path, "POST", protocol=GRPC, port=GRPC_PORT))
-    users = () if rules is None else (_virtual_service(namespace, name, rules), _destination_rule(namespace, name))
+    manifests = (
+        _virtual_service(namespace, name, rules, hosts=[name]),
+        (DESTINATION_RULES, subsets(namespace, name)),
+    )
     return RouteSet(
         name=name,
         entries=(EntryKey(EntryKind.MESH, namespace, name),),
-        users=users,
+        users=manifests if rules else (),
         tenants=(*tenants_of(forks, namespace), *crowd(namespace, name, CROWD if number % 4 == 0 else 0)),
         forks=forks,
         asks=tuple(asks),
-        effective=(Ask(host.fqdn, EFFECTIVE_PATH),) if users else (),
+        effective=(Ask(host.fqdn, EFFECTIVE_PATH),) if rules else (),
     )
 
 
@@ -115,18 +162,17 @@ def _ask(host: str, request: Request) -> Ask:
     return Ask(host, request.path, request.method, tuple(request.headers.items()), protocol, request.port)
 
 
-def _virtual_service(namespace: str, name: str, rules: Sequence[dict[str, Any]]) -> tuple[Resource, Object]:
-    http = [_effective(), *(fitted(rule, name, namespace) for rule in rules)]
+def _virtual_service(
+    namespace: str, name: str, rules: Sequence[dict[str, Any]], **fields: list[str]
+) -> tuple[Resource, Object]:
+    handovers = [rule for rule in rules if "delegate" in rule]
+    others = [fitted(rule, name, namespace) for rule in rules if "delegate" not in rule]
     return VIRTUAL_SERVICES, {
         "apiVersion": VIRTUAL_SERVICES.api_version,
         "kind": VIRTUAL_SERVICES.kind,
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"hosts": [name], "http": http},
+        "spec": {**fields, "http": [*handovers, _effective(), *others]},
     }
-
-
-def _destination_rule(namespace: str, name: str) -> tuple[Resource, Object]:
-    return DESTINATION_RULES, subsets(namespace, name)
 
 
 def _effective() -> dict[str, Any]:

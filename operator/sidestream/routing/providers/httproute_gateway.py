@@ -35,7 +35,6 @@ from sidestream.routing.providers.httproute_user import (
 )
 from sidestream.routing.providers.provider import Cluster
 
-
 _WHERE: Final = ("sectionName", "port")
 """What in a parentRef narrows a Gateway down to some of its listeners."""
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sidestream.api.selectors import matches_selector
 from sidestream.kube.port import GATEWAY_CLASSES, GATEWAYS, NAMESPACES, SERVICES, Object
-from sidestream.kube.selectors import matches_selector
 from sidestream.routing.entries import Door
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.httproute_groups import conflict, title
