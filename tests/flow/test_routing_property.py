@@ -23,6 +23,7 @@ from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
 from sidestream.routing import table
 from sidestream.routing.providers.httproute import HTTPRouteProvider
+from sidestream.routing.providers.httproute_precedence import Precedence
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.table import Dialect, Rule, Tenant
@@ -49,6 +50,11 @@ SETS: dict[str, Callable[[str], list[RouteSet]]] = {**VIRTUAL_SERVICES, **HTTP_R
 @cache
 def sets_of(kind: str, namespace: str) -> tuple[RouteSet, ...]:
     return tuple(SETS[kind](namespace))
+
+
+def provider_of(kind: str) -> Provider:
+    settings = HeaderSettings()
+    return VirtualServiceProvider(settings) if kind in VIRTUAL_SERVICES else HTTPRouteProvider(settings)
 
 
 def all_roles(namespace: str) -> tuple[str, ...]:
@@ -91,18 +97,39 @@ def tried(kubeconfig: str, image: str, namespace: str) -> Try:
 
 @pytest.mark.parametrize("kind", SETS)
 def test_a_tenant_is_decided_as_anybody_with_its_forks_by(kind: str, tried: Try, namespace: str) -> None:
-    of_istio = kind in VIRTUAL_SERVICES
-    provider = VirtualServiceProvider(HeaderSettings()) if of_istio else HTTPRouteProvider(HeaderSettings())
-
-    assert tried(provider, sets_of(kind, namespace)) >= AT_LEAST
+    assert tried(provider_of(kind), sets_of(kind, namespace)) >= AT_LEAST
 
 
-def test_the_property_sees_rules_that_lead_elsewhere_left_out(
-    tried: Try, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _clone_what_leads_to_forks_only(patch: pytest.MonkeyPatch) -> None:
     def to_forks_only(rules: Sequence[Rule], tenant: Tenant, dialect: Dialect) -> list[Rule]:
         return [rule for rule in rules if dialect.leads_to_fork(rule, tenant)]
 
-    monkeypatch.setattr(table, "_up_to_the_last_fork", to_forks_only)
+    patch.setattr(table, "_up_to_the_last_fork", to_forks_only)
+
+
+def _copy_what_leads_to_forks_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Precedence, "closure", lambda _, seeds: sorted(seeds))
+
+
+def _forget_whom_a_fork_stands_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tenant, "fork_of", lambda self, _: self.stand_ins[0].fork)
+
+
+MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
+    "overlays without rules that lead elsewhere": (_clone_what_leads_to_forks_only, "overlays"),
+    "HTTPRoutes without rules that lead elsewhere": (_copy_what_leads_to_forks_only, "HTTPRoutes beside users'"),
+    "forks in place of any Service": (_forget_whom_a_fork_stands_for, "overlays"),
+}
+
+
+@pytest.mark.parametrize(("mutant", "kind"), MUTANTS.values(), ids=MUTANTS)
+def test_the_property_sees(
+    mutant: Callable[[pytest.MonkeyPatch], None],
+    kind: str,
+    tried: Try,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mutant(monkeypatch)
     with pytest.raises(AssertionError, match="so it should be"):
-        tried(VirtualServiceProvider(HeaderSettings()), sets_of("overlays", namespace)[:8])
+        tried(provider_of(kind), sets_of(kind, namespace))
