@@ -1,6 +1,6 @@
 """Chooses what carries the routes of an entry: from what users have, what the cluster serves, and what they ask for.
 
-Pure. The rules are those of docs/decisions/0012; each choice comes with its reason for the status.
+Pure. The rules are those of docs/decisions/0013; each choice comes with its reason for the status.
 """
 
 from __future__ import annotations
