@@ -22,7 +22,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.virtualservice import GUARDED_FROM
 from sidestream.routing.providers.virtualservice_words import mesh_name
 from unit.routing.istio_model import SPELLINGS, Request, decide
-from unit.routing.test_table import answering, forwarding, matches
+from unit.routing.istio_strategies import answering, forwarding, matches
 
 DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule")
 ISTIO_DOMAIN = "istio.wire.example"
