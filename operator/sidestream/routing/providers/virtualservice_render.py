@@ -48,7 +48,9 @@ def parts_of(entry: Entry, tenants: Tenants, guards: Measured, base: Measured) -
             f"The rules of VirtualService {_object_of(entry)} are over {MAX_BYTES} bytes; delegate less to it"
         )
     if guards.size + base.size > MAX_BYTES:
-        raise conflict(f"The rules of VirtualService {entry.source} are over {MAX_BYTES // 2} bytes; shorten them")
+        raise conflict(
+            f"The rules of VirtualService {entry.source} take over {MAX_BYTES} bytes around those of tenants; shorten them"
+        )
     return _divided(entry, tenants, guards, base)
 
 
