@@ -49,7 +49,8 @@ def parts_of(entry: Entry, tenants: Tenants, guards: Measured, base: Measured) -
         )
     if guards.size + base.size > MAX_BYTES:
         raise conflict(
-            f"The rules of VirtualService {entry.source} take over {MAX_BYTES} bytes around those of tenants; shorten them"
+            f"The rules of VirtualService {entry.source} take over {MAX_BYTES} bytes around those of tenants; "
+            "shorten them"
         )
     return _divided(entry, tenants, guards, base)
 
