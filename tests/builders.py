@@ -198,6 +198,22 @@ def ttl(length: str, since: str = "Creation") -> Modifier:
     return having("spec.lifetime", {"ttl": length, "from": since})
 
 
+def route_group(name: str = "release-42", *modifiers: Modifier) -> Object:
+    """A RouteGroup whose key is its name; its members are alice and bob."""
+    spec = {"routingKey": name, "sandboxes": {"names": ["alice", "bob"]}}
+    return thing(port.ROUTE_GROUPS, name, {"spec": spec}, *modifiers)
+
+
+def of_sandboxes(*names: str) -> Modifier:
+    """For `route_group`: its members are these."""
+    return having("spec.sandboxes", {"names": list(names)})
+
+
+def of_labels(labels: dict[str, str]) -> Modifier:
+    """For `route_group`: its members are the Sandboxes with these labels."""
+    return having("spec.sandboxes", {"selector": {"matchLabels": labels}})
+
+
 def deployment(name: str = "orders", *modifiers: Modifier) -> Object:
     """A rolled-out Deployment with one container `app` on port 8080 and label `app: <name>`."""
     container = {"name": "app", "image": f"{name}:1", "ports": [{"containerPort": 8080}]}

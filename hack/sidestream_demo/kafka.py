@@ -75,9 +75,13 @@ class Kafka:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Ask by new clients from now on: librdkafka's may never again find a broker that has hung."""
+        self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
         # Never subscribed, so it joins no group; it only looks where partitions end.
-        self._reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "sidestream-demo", "log_level": 2})
+        self._reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "sidestream-demo", "log_level": 2})
 
     def create_topic(self, name: str, partitions: int) -> None:
         """Create a topic unless there is one, and wait until brokers serve it."""

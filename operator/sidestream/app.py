@@ -21,12 +21,14 @@ from sidestream.kafka.clusters import KafkaClusters
 from sidestream.kafka.reconcile_cluster import KafkaClusterReconciler
 from sidestream.kafka.reconcile_consumer import KafkaConsumerReconciler
 from sidestream.kafka.reconcile_route import KafkaRouteReconciler
-from sidestream.kube.client import connect
+from sidestream.kube.client import AioKubeApi, connect
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.leases import KubeLeaseStore
-from sidestream.kube.port import KubeApi
+from sidestream.routing.carriers import all_providers
+from sidestream.routing.entries import EntryKey
 from sidestream.routing.proof import HttpProber
-from sidestream.routing.reconcile import RoutingConfig, RoutingReconciler
+from sidestream.routing.reconcile import RoutingReconciler, Sight
+from sidestream.routing.store import RoutingStore
 from sidestream.runtime.clock import Clock, SystemClock
 from sidestream.runtime.leader import Elector, LeadershipLostError
 from sidestream.runtime.probes import Check, serve_probes
@@ -61,7 +63,7 @@ async def run_operator(settings: OperatorSettings) -> None:
             os._exit(1)
 
 
-async def _lead(api: KubeApi, clock: Clock, settings: OperatorSettings) -> None:
+async def _lead(api: AioKubeApi, clock: Clock, settings: OperatorSettings) -> None:
     """All that only the leader does; ends by cancellation or when Kopf stops on a signal."""
     async with _reconcilers(api, clock, settings) as pairs, asyncio.TaskGroup() as group:
         queues = pairs.queues()
@@ -74,6 +76,7 @@ async def _lead(api: KubeApi, clock: Clock, settings: OperatorSettings) -> None:
             for queue, reconciler in pairs.all()
         ]
         work.append(group.create_task(_resync_forever(clock, settings.resync_seconds, queues, wakeups)))
+        work.append(group.create_task(_route(pairs.routing, clock, settings)))
         await kopf.operator(
             registry=registry,
             settings=handlers.settings(),
@@ -87,35 +90,58 @@ async def _lead(api: KubeApi, clock: Clock, settings: OperatorSettings) -> None:
 
 
 @dataclass(frozen=True)
+class _Routing:
+    """The reconciler of routes with what it sees and the queue that this feeds."""
+
+    store: RoutingStore
+    queue: WorkQueue[EntryKey]
+    reconciler: RoutingReconciler
+
+
+@dataclass(frozen=True)
 class _Pairs:
     """Each reconciler with the queue that feeds it."""
 
-    sandboxes: tuple[Queue, Reconciler]
-    services: tuple[Queue, Reconciler]
-    kafka_routes: tuple[Queue, Reconciler]
-    kafka_consumers: tuple[Queue, Reconciler]
-    kafka_clusters: tuple[Queue, Reconciler]
+    routing: _Routing
+    sandboxes: tuple[Queue, Reconciler[ObjectKey]]
+    kafka_routes: tuple[Queue, Reconciler[ObjectKey]]
+    kafka_consumers: tuple[Queue, Reconciler[ObjectKey]]
+    kafka_clusters: tuple[Queue, Reconciler[ObjectKey]]
 
-    def all(self) -> tuple[tuple[Queue, Reconciler], ...]:
-        return (self.sandboxes, self.services, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
+    def all(self) -> tuple[tuple[Queue, Reconciler[ObjectKey]], ...]:
+        return (self.sandboxes, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
 
     def queues(self) -> Queues:
         return Queues(*(queue for queue, _ in self.all()))
 
 
+async def _route(routing: _Routing, clock: Clock, settings: OperatorSettings) -> None:
+    """Watch what decides routes, and keep them; nothing is decided before everything has been read once."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(routing.store.run(routing.queue.add))
+        await routing.store.wait_until_complete()
+        group.create_task(run_reconciler(routing.queue, routing.reconciler, clock, workers=settings.workers))
+        while True:
+            for key in routing.store.index.all_entries():
+                routing.queue.add(key)
+            await clock.sleep(settings.resync_seconds)
+
+
 @asynccontextmanager
-async def _reconcilers(api: KubeApi, clock: Clock, settings: OperatorSettings) -> AsyncIterator[_Pairs]:
+async def _reconcilers(api: AioKubeApi, clock: Clock, settings: OperatorSettings) -> AsyncIterator[_Pairs]:
     events = EventRecorder(api, clock, instance=settings.identity)
     prober = HttpProber(settings.prober_url) if settings.prober_url else None
-    routing = RoutingConfig(header=settings.header)
+    providers = all_providers(settings.header)
+    store = RoutingStore(api, clock, providers)
+    sight = Sight(store, store.index, store, providers)
 
-    def fed(reconciler: Reconciler) -> tuple[Queue, Reconciler]:
+    def fed(reconciler: Reconciler[ObjectKey]) -> tuple[Queue, Reconciler[ObjectKey]]:
         return WorkQueue[ObjectKey](reconciler.name, clock), reconciler
 
     async with KafkaClusters(api, settings.namespace) as clusters:
         yield _Pairs(
+            routing=_Routing(store, WorkQueue("routing", clock), RoutingReconciler(api, events, clock, sight, prober)),
             sandboxes=fed(SandboxReconciler(api, events, clock)),
-            services=fed(RoutingReconciler(api, events, clock, routing, prober)),
             kafka_routes=fed(KafkaRouteReconciler(api, events, clock, clusters, settings.header)),
             kafka_consumers=fed(KafkaConsumerReconciler(api, events, clock, clusters)),
             kafka_clusters=fed(KafkaClusterReconciler(api, events, clock, clusters)),

@@ -1,7 +1,8 @@
 """Kopf's part: every event of a watched kind becomes keys on our queues, and nothing else happens here.
 
 Kopf never retries an `on.event` handler and never replays what it missed, so these may only wake; all deciding is in
-the reconcilers, which read for themselves, and the resync finds what no event told.
+the reconcilers, which read for themselves, and the resync finds what no event told. Routing is woken by the live copies
+that it reads (see `routing.store`).
 """
 
 from __future__ import annotations
@@ -19,14 +20,11 @@ from sidestream.kube.port import (
     KAFKA_CLUSTERS,
     KAFKA_CONSUMERS,
     KAFKA_ROUTES,
-    NAMESPACES,
     PODS,
     SANDBOXES,
     SERVICES,
-    VIRTUAL_SERVICES,
     Resource,
 )
-from sidestream.routing.wakeups import RoutingWakeups
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey
 from sidestream.sandbox.wakeups import SandboxWakeups
@@ -39,7 +37,6 @@ class Queues:
     """One queue per reconciler."""
 
     sandboxes: Queue
-    services: Queue
     kafka_routes: Queue
     kafka_consumers: Queue
     kafka_clusters: Queue
@@ -50,7 +47,6 @@ class Wakeups:
     """What each domain has seen, to find the keys that an event concerns."""
 
     sandbox: SandboxWakeups = field(default_factory=SandboxWakeups)
-    routing: RoutingWakeups = field(default_factory=RoutingWakeups)
     kafka: KafkaWakeups = field(default_factory=KafkaWakeups)
 
 
@@ -70,7 +66,6 @@ def register(registry: kopf.OperatorRegistry, queues: Queues, wakeups: Wakeups) 
 def resync(queues: Queues, wakeups: Wakeups) -> None:
     """Wake everything that was ever seen and is not gone."""
     _wake(queues.sandboxes, wakeups.sandbox.all_keys())
-    _wake(queues.services, wakeups.routing.all_keys())
     _wake(queues.kafka_routes, wakeups.kafka.all_routes())
     _wake(queues.kafka_consumers, wakeups.kafka.all_consumers())
     _wake(queues.kafka_clusters, wakeups.kafka.all_clusters())
@@ -92,30 +87,21 @@ def settings() -> kopf.OperatorSettings:
 
 
 def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
-    sandbox, routing, kafka = wakeups.sandbox, wakeups.routing, wakeups.kafka
+    sandbox, kafka = wakeups.sandbox, wakeups.kafka
 
     def on_sandbox(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_sandbox(obj, gone=gone))
-        _wake(queues.services, routing.of_sandbox(obj, gone=gone))
 
     def on_deployment(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_deployment(obj, gone=gone))
-        _wake(queues.services, routing.of_deployment(obj))
         _wake(queues.kafka_consumers, kafka.consumers_of_deployment(obj, gone=gone))
 
-    def on_service(obj: dict[str, Any], *, gone: bool) -> None:
+    def on_service(obj: dict[str, Any], *, gone: bool) -> None:  # noqa: ARG001 - gone or not, it is news
         _wake(queues.sandboxes, sandbox.of_namespace(obj))
-        _wake(queues.services, routing.of_service(obj, gone=gone))
 
     def on_pod(obj: dict[str, Any], *, gone: bool) -> None:  # noqa: ARG001 - gone or not, it is news
         _wake(queues.sandboxes, sandbox.of_owned(obj))
         _wake(queues.kafka_routes, kafka.routes_of_pod(obj))
-
-    def on_namespace(obj: dict[str, Any], *, gone: bool) -> None:
-        _wake(queues.services, routing.of_namespace(obj, gone=gone))
-
-    def on_virtual_service(obj: dict[str, Any], *, gone: bool) -> None:
-        _wake(queues.services, routing.of_virtual_service(obj, gone=gone))
 
     def on_kafka_route(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.kafka_routes, kafka.of_route(obj, gone=gone))
@@ -138,8 +124,6 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
         DEPLOYMENTS: on_deployment,
         SERVICES: on_service,
         PODS: on_pod,
-        NAMESPACES: on_namespace,
-        VIRTUAL_SERVICES: on_virtual_service,
         KAFKA_ROUTES: on_kafka_route,
         KAFKA_CONSUMERS: on_kafka_consumer,
         KAFKA_CLUSTERS: on_kafka_cluster,

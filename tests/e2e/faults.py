@@ -74,4 +74,5 @@ class Broker:
             yield
         finally:
             self._node.signal(KAFKA_PROCESS, signal.SIGCONT)
+            self._kafka.reconnect()
             wait_until(self._kafka.is_reachable, 60, "Kafka to answer again")

@@ -30,7 +30,7 @@ LIST_KEYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Sandbox", "spec.workloads.containers"): ("name",),
     ("Sandbox", "spec.workloads.containers.env"): ("name",),
     ("Sandbox", "status.workloads"): ("deployment",),
-    ("Sandbox", "status.routes"): ("service",),
+    ("Sandbox", "status.routes"): ("service", "entry"),
     ("Sandbox", "status.kafka"): ("consumer",),
     ("Sandbox", "status.conditions"): ("type",),
     ("KafkaCluster", "spec.propertiesFrom"): ("secret",),

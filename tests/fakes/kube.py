@@ -78,6 +78,9 @@ class FakeKubeApi:
 
     # --- for tests
 
+    def is_served(self, resource: Resource) -> bool:
+        return resource not in self._not_served
+
     def seed(self, obj: Object) -> Object:
         """Put an object as a user or another controller would, status included; replaces one that is there.
 

@@ -6,16 +6,44 @@ from typing import Any
 
 import pytest
 
-from builders import Modifier, having, kafka_cluster, kafka_consumer, kafka_route, routing_key, sandbox, ttl, without
+from builders import (
+    Modifier,
+    having,
+    kafka_cluster,
+    kafka_consumer,
+    kafka_route,
+    of_labels,
+    of_sandboxes,
+    route_group,
+    routing_key,
+    sandbox,
+    ttl,
+    without,
+)
 from flow.cluster import quiet, unique
 from sidestream.errors import ObjectRejectedError
 from sidestream.kube.client import AioKubeApi, connect
-from sidestream.kube.port import KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES, SANDBOXES, Object, Resource
+from sidestream.kube.port import (
+    KAFKA_CLUSTERS,
+    KAFKA_CONSUMERS,
+    KAFKA_ROUTES,
+    ROUTE_GROUPS,
+    SANDBOXES,
+    Object,
+    Resource,
+)
 
 pytestmark = pytest.mark.usefixtures("quiet_crds")
 
-RESOURCES = {resource.kind: quiet(resource) for resource in (SANDBOXES, KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES)}
-MAKERS = {"Sandbox": sandbox, "KafkaCluster": kafka_cluster, "KafkaConsumer": kafka_consumer, "KafkaRoute": kafka_route}
+KINDS = (SANDBOXES, ROUTE_GROUPS, KAFKA_CLUSTERS, KAFKA_CONSUMERS, KAFKA_ROUTES)
+RESOURCES = {resource.kind: quiet(resource) for resource in KINDS}
+MAKERS = {
+    "Sandbox": sandbox,
+    "RouteGroup": route_group,
+    "KafkaCluster": kafka_cluster,
+    "KafkaConsumer": kafka_consumer,
+    "KafkaRoute": kafka_route,
+}
 SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp")
 
 
@@ -39,6 +67,10 @@ def workload(**fields: Any) -> Modifier:
     return having("spec.workloads", [{"deployment": "orders", **fields}])
 
 
+def selecting_by(*expressions: Object) -> Modifier:
+    return having("spec.sandboxes", {"selector": {"matchExpressions": list(expressions)}})
+
+
 NAMED = [{"name": "app", "image": "a:1"}, {"name": "sidecar", "image": "b:1"}]
 UNNAMED = [{"image": "a:1"}, {"name": "sidecar", "image": "b:1"}]
 
@@ -57,6 +89,19 @@ GOOD: list[tuple[str, str, tuple[Modifier, ...]]] = [
     ),
     ("a lifetime", "Sandbox", (ttl("3d12h"),)),
     ("no replicas", "Sandbox", (workload(replicas=0),)),
+    ("a RouteGroup by names", "RouteGroup", ()),
+    ("a RouteGroup of 64 names", "RouteGroup", (of_sandboxes(*(f"s{n}" for n in range(64))),)),
+    ("a RouteGroup by labels", "RouteGroup", (of_labels({"release": "42"}),)),
+    ("a RouteGroup of all Sandboxes", "RouteGroup", (having("spec.sandboxes", {"selector": {}}),)),
+    (
+        "a RouteGroup by expressions",
+        "RouteGroup",
+        (
+            selecting_by(
+                {"key": "release", "operator": "In", "values": ["42"]}, {"key": "broken", "operator": "DoesNotExist"}
+            ),
+        ),
+    ),
     ("an ordinary KafkaCluster", "KafkaCluster", ()),
     (
         "a KafkaCluster with properties",
@@ -119,6 +164,37 @@ BAD: list[tuple[str, str, tuple[Modifier, ...], str]] = [
     ("a lifetime of nothing", "Sandbox", (ttl("0h0m"),), "spec.lifetime.ttl"),
     ("a lifetime in weeks", "Sandbox", (ttl("2w"),), "spec.lifetime.ttl"),
     ("a lifetime from nowhere", "Sandbox", (ttl("2h", "Birth"),), "spec.lifetime.from"),
+    ("a RouteGroup without a key", "RouteGroup", (without("spec.routingKey"),), "spec.routingKey"),
+    ("a RouteGroup's key with capitals", "RouteGroup", (routing_key("Release"),), "spec.routingKey"),
+    ("a RouteGroup's key that is too long", "RouteGroup", (routing_key("a" * 41),), "spec.routingKey"),
+    ("a RouteGroup of nobody", "RouteGroup", (having("spec.sandboxes", {}),), "needs either a selector or names"),
+    (
+        "a RouteGroup by labels and by names",
+        "RouteGroup",
+        (of_labels({"release": "42"}), having("spec.sandboxes.names", ["alice"])),
+        "needs either a selector or names",
+    ),
+    ("a RouteGroup of no names", "RouteGroup", (of_sandboxes(),), "spec.sandboxes.names"),
+    ("too many names", "RouteGroup", (of_sandboxes(*(f"s{n}" for n in range(65))),), "spec.sandboxes.names"),
+    ("a member twice", "RouteGroup", (of_sandboxes("alice", "alice"),), "spec.sandboxes.names[1]"),
+    (
+        "an expression without values",
+        "RouteGroup",
+        (selecting_by({"key": "release", "operator": "In"}),),
+        "In and NotIn need values",
+    ),
+    (
+        "an expression with values that it does not take",
+        "RouteGroup",
+        (selecting_by({"key": "release", "operator": "Exists", "values": ["42"]}),),
+        "In and NotIn need values",
+    ),
+    (
+        "an unknown operator",
+        "RouteGroup",
+        (selecting_by({"key": "release", "operator": "Near", "values": ["42"]}),),
+        "operator",
+    ),
     ("no brokers", "KafkaCluster", (having("spec.bootstrapServers", []),), "spec.bootstrapServers"),
     ("one group for all", "KafkaCluster", (having("spec.groupName", "{group}.sbx"),), "spec.groupName"),
     ("an unknown placeholder", "KafkaCluster", (having("spec.groupName", "{sandbox}.{team}"),), "spec.groupName"),
@@ -141,6 +217,7 @@ CHANGES: list[tuple[str, str, tuple[Modifier, ...], tuple[Modifier, ...], str]] 
     ("another key", "Sandbox", (routing_key("alice"),), (routing_key("bob"),), "spec.routingKey"),
     ("a key later", "Sandbox", (), (routing_key("alice"),), "spec.routingKey"),
     ("a key no more", "Sandbox", (routing_key("alice"),), (), "spec.routingKey"),
+    ("another key of a RouteGroup", "RouteGroup", (), (routing_key("bob"),), "spec.routingKey"),
     ("another Kafka cluster", "KafkaConsumer", (), (having("spec.cluster", "other"),), "spec.cluster"),
     ("another Deployment", "KafkaConsumer", (), (having("spec.deployment", "other"),), "spec.deployment"),
     ("another group", "KafkaConsumer", (), (having("spec.group", "other"),), "spec.group"),

@@ -28,6 +28,7 @@ from sidestream.api.kafka import (
     KafkaRouteStatus,
 )
 from sidestream.api.labels import GROUP, VERSION
+from sidestream.api.route_group import RouteGroup, RouteGroupSpec, RouteGroupStatus
 from sidestream.api.sandbox import Sandbox, SandboxSpec, SandboxStatus
 from sidestream.api.schema import Schema, add_rules, structural_schema
 
@@ -89,6 +90,21 @@ KINDS: Final = (
             _AGE,
         ),
         rules=rules.SANDBOX_RULES,
+    ),
+    Kind(
+        RouteGroup,
+        RouteGroupSpec,
+        RouteGroupStatus,
+        plural="routegroups",
+        short_name="rtg",
+        columns=(
+            Column("Key", ".spec.routingKey"),
+            Column("Members", ".status.memberCount", "integer"),
+            Column("Conflict", ".status", condition="Conflict"),
+            Column("Ready", ".status", condition="Ready"),
+            _AGE,
+        ),
+        rules=rules.ROUTE_GROUP_RULES,
     ),
     Kind(
         KafkaCluster,

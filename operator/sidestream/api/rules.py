@@ -65,6 +65,19 @@ SANDBOX_RULES: Final[Rules] = {
     ),
 }
 
+ROUTE_GROUP_RULES: Final[Rules] = {
+    ("spec", "routingKey"): _immutable("routingKey", "delete the RouteGroup and create it anew"),
+    ("spec", "sandboxes"): (
+        Rule("has(self.selector) != has(self.names)", "needs either a selector or names, and not both"),
+    ),
+    ("spec", "sandboxes", "selector", "matchExpressions"): (
+        Rule(
+            "self.all(one, (one.operator in ['In', 'NotIn']) == (has(one.values) && one.values.size() > 0))",
+            "In and NotIn need values, Exists and DoesNotExist take none",
+        ),
+    ),
+}
+
 KAFKA_CLUSTER_RULES: Final[Rules] = {
     ("spec", "groupName"): (
         Rule("self.contains('{sandbox}')", "must hold {sandbox}, or all forks of a consumer would share one group"),

@@ -12,6 +12,9 @@ from sidestream.api.conditions import Condition
 DNS_LABEL_40 = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
 DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 
+MESH_ENTRY = "mesh"
+"""The `entry` of a route by which callers within the cluster come to a Service."""
+
 Json = Annotated[Any, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 JsonObject = Annotated[
     dict[str, Any], Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
@@ -103,6 +106,11 @@ class SandboxSpec(Model):
     ]
     lifetime: Lifetime | None = None
     drain: Drain = Drain()
+    on_fork_unavailable: Literal["Error", "Baseline"] = Field(
+        default="Error",
+        description="What the tenant's requests meet while a fork that has served has no ready pod. Error: an error, "
+        "so that nobody takes the baseline for the fork. Baseline: the baseline.",
+    )
     suspended: bool = Field(
         default=False,
         description="Give everything to the baseline and run no fork, until it is false again; what is in the Sandbox "
@@ -120,17 +128,43 @@ class WorkloadStatus(Model):
     baseline_generation: int = 0
 
 
+class FindingStatus(Model):
+    """Something that users should know of although it stops nothing; docs/reference/findings.md has a row for each."""
+
+    reason: str
+    message: str
+
+
 class RouteStatus(Model):
-    """One route as the Service's reconciler last saw it; that reconciler alone writes it."""
+    """One way to a forked Service as the reconciler of the way's entry last saw it; that reconciler alone writes it."""
 
     service: str
-    provider: str = Field(description="VirtualService, or None when nothing is written.")
-    mode: str = Field(description="Owned, Overlay or None.")
-    object: str = Field(default="", description="The written object's name.")
-    state: Literal["Pending", "Written", "Programmed", "Refused"]
+    entry: str = Field(
+        default=MESH_ENTRY,
+        max_length=400,
+        description="Where the way begins: `mesh` for callers that name the Service, else the user's object that leads "
+        "to it, such as `HTTPRoute shop/storefront`.",
+    )
+    provider: str = Field(description="The kind of the written objects, or None when nothing is written.")
+    mode: str = Field(description="How they stand to users' own: Owned, Overlay, Delegate, Patch, Beside or None.")
+    object: str = Field(default="", description="The names of the written objects, separated by commas.")
+    source: str = Field(default="", description="The user's object whose rules hold for the tenant, too.")
+    choice: str = Field(default="", description="Why it is this provider and mode.")
+    state: Literal["Pending", "Written", "Programmed", "Refused", "Unrouted"]
     reason: str
     message: str = ""
+    gateways: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Only of the mesh's entry: the other entries from which requests come to the Service.",
+    )
+    findings: tuple[FindingStatus, ...] = Field(default=(), json_schema_extra={"x-kubernetes-list-type": "atomic"})
     observed_generation: int = Field(default=0, description="Generation of the Sandbox that this entry answers.")
+    keys: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="The keys whose requests are meant; the Sandbox's own when empty.",
+    )
 
 
 class KafkaStatus(Model):
@@ -152,8 +186,14 @@ class SandboxStatus(Model):
 
     observed_generation: int = 0
     routing_key: str = ""
+    routing_keys: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="What the forks answer to: the Sandbox's own key, then those of its RouteGroups that one of its "
+        "forks at least serves.",
+    )
     workloads: tuple[WorkloadStatus, ...] = Field(default=(), json_schema_extra=list_map("deployment"))
-    routes: tuple[RouteStatus, ...] = Field(default=(), json_schema_extra=list_map("service"))
+    routes: tuple[RouteStatus, ...] = Field(default=(), json_schema_extra=list_map("service", "entry"))
     kafka: tuple[KafkaStatus, ...] = Field(default=(), json_schema_extra=list_map("consumer"))
     last_changed_at: str | None = Field(
         default=None, description="When the spec was last seen to change, RFC 3339 in UTC."

@@ -53,8 +53,9 @@ class _Inliner:
         if "properties" in schema:
             schema["properties"] = {name: self.inlined(child) for name, child in schema["properties"].items()}
         if "items" in schema:
-            schema["items"] = self.inlined(schema["items"])
-            self._complete_keys(schema)
+            written = schema["items"]
+            schema["items"] = self.inlined(written)
+            self._complete_keys(schema, self._definitions.get(written.get("$ref", "").removeprefix("#/$defs/"), {}))
         if schema.get("additionalProperties") is True:
             del schema["additionalProperties"]
         elif isinstance(schema.get("additionalProperties"), dict):
@@ -71,11 +72,13 @@ class _Inliner:
         return {}
 
     @staticmethod
-    def _complete_keys(schema: Schema) -> None:
+    def _complete_keys(schema: Schema, item_model: Schema) -> None:
         items = schema["items"]
         for key in schema.get("x-kubernetes-list-map-keys", ()):
             if key not in items.get("required", ()):
-                items["properties"][key]["default"] = ""
+                # an alternative of several has been completed before, and no longer refers to its model
+                known = item_model.get("properties", {}).get(key) or items["properties"][key]
+                items["properties"][key]["default"] = known.get("default", "")
 
 
 def _one_line(text: str) -> str:

@@ -1,6 +1,7 @@
-"""A live local copy of all objects of one kind, for programs that answer questions and write nothing.
+"""A live local copy of all objects of one kind, for programs that look at many objects to answer one question.
 
-A reconciler must not use it: it lags behind the API server by design.
+It lags behind the API server by design. A reconciler that reads it must bear that, and must be woken by the copy's own
+changes: an event that comes by another way may come before the copy has it (docs/decisions/0011).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
-from sidestream.errors import SidestreamError
+from sidestream.errors import NotServedError, SidestreamError
 from sidestream.kube.errors import ExpiredError
 from sidestream.kube.port import Object, Resource
 from sidestream.runtime import metrics
@@ -27,6 +28,9 @@ Keep = Callable[[Object], Object]
 """What of an object is worth its memory; identity and resourceVersion always are."""
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+UNSERVED_PAUSE: Final = 10.0
+"""Seconds until a kind that is not served is asked for again: its definition may be installed any time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -92,8 +96,11 @@ class Reflector:
         on_change: Callable[[Change], None] | None = None,
         keep: Keep = whole,
         backoff: Backoff | None = None,
+        may_be_unserved: bool = False,
     ) -> None:
         self.resource = resource
+        self.is_served = True
+        """False while the API server does not know the kind; only ever so where that was allowed for."""
         self.synced = asyncio.Event()
         """Set once the first list is in; it stays set, an old copy being better than none."""
         self._api = api
@@ -102,6 +109,7 @@ class Reflector:
         self._labels = labels
         self._on_change = on_change
         self._keep = keep
+        self._may_be_unserved = may_be_unserved
         self._backoff = backoff or Backoff(first=1.0, second=2.0, longest=30.0)
         self._objects: dict[ObjectKey, Object] = {}
         self._version = ""
@@ -133,6 +141,8 @@ class Reflector:
                 await self._watch()
             except ExpiredError:
                 self._must_list = True
+            except NotServedError as error:
+                await self._wait_for_the_kind(error)
             except SidestreamError as error:
                 await self._pause(error)
 
@@ -141,6 +151,7 @@ class Reflector:
             self.resource, self._namespace, labels=self._labels, keep=self._keep
         )
         found = {_key(item): item for item in items}
+        self.is_served = True
         # what vanished while no watch ran has no event: the difference tells
         for key in self._objects.keys() - found.keys():
             self._set(key, None)
@@ -150,6 +161,29 @@ class Reflector:
         self._must_list = False
         self._heard()
         self.synced.set()
+
+    def learn(self, obj: Object) -> None:
+        """Take over what a write returned, without waiting for its event."""
+        self._set(_key(obj), self._keep(obj))
+
+    def forget(self, obj: Object) -> None:
+        """Take over a deletion, without waiting for its event."""
+        held = self._objects.get(_key(obj))
+        if held is not None and held["metadata"]["uid"] == obj["metadata"]["uid"]:
+            self._set(_key(obj), None)
+
+    async def _wait_for_the_kind(self, error: NotServedError) -> None:
+        self._must_list = True
+        if not self._may_be_unserved:
+            await self._pause(error)
+            return
+        if self.is_served:
+            _log.info("kind is not served, will look again", resource=self.resource.plural, seconds=UNSERVED_PAUSE)
+        self.is_served = False
+        for key in list(self._objects):
+            self._set(key, None)
+        self.synced.set()
+        await self._clock.sleep(UNSERVED_PAUSE)
 
     async def _watch(self) -> None:
         events = self._api.watch(self.resource, self._namespace, labels=self._labels, resource_version=self._version)
@@ -167,7 +201,7 @@ class Reflector:
                 del self._objects[key]
                 self._tell(Change("DELETED", key, old))
             return
-        if old is not None and old["metadata"]["resourceVersion"] == new["metadata"]["resourceVersion"]:
+        if old is not None and not _is_newer(new, old):
             return
         self._objects[key] = new
         if old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
@@ -189,6 +223,14 @@ class Reflector:
         seconds = self._backoff.delay(self._failures, random.random())  # noqa: S311 - jitter, no secret
         _log.warning("watch failed, will try again", resource=self.resource.plural, error=str(error), seconds=seconds)
         await self._clock.sleep(seconds)
+
+
+def _is_newer(new: Object, old: Object) -> bool:
+    """Whether `new` is another version than `old`, and none that a write of ours has overtaken meanwhile."""
+    new_version, old_version = new["metadata"]["resourceVersion"], old["metadata"]["resourceVersion"]
+    if new["metadata"]["uid"] == old["metadata"]["uid"] and new_version.isdecimal() and old_version.isdecimal():
+        return int(new_version) > int(old_version)
+    return bool(new_version != old_version)
 
 
 def _key(obj: Object) -> ObjectKey:

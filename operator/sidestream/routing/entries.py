@@ -36,6 +36,14 @@ class EntryKey:
         """Such as `HTTPRoute shop/storefront`."""
         return f"{self.kind} {self.namespace}/{self.name}"
 
+    @classmethod
+    def parse(cls, text: str) -> EntryKey | None:
+        """The key that `str` made this text of, None for any other text."""
+        kind, _, place = text.partition(" ")
+        namespace, _, name = place.partition("/")
+        known = next((item for item in EntryKind if item.value == kind), None)
+        return None if known is None or not name else cls(known, namespace, name)
+
 
 class Mode(StrEnum):
     """How tenants' rules stand to what the user has written."""

@@ -1,124 +1,100 @@
-"""Reads everything that decides the routes of one Service; decides nothing."""
+"""Gathers everything that decides the routes of one entry from the live copies; decides nothing but who carries it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sidestream.api.labels import BASELINE, BASELINE_SERVICE, MANAGED_BY, MANAGED_BY_VALUE
-from sidestream.api.labels import SANDBOX as SANDBOX_LABEL
+from sidestream.api.labels import BASELINE, SANDBOX
 from sidestream.api.sandbox import RouteStatus, Sandbox
-from sidestream.errors import NotServedError
-from sidestream.kube.port import DEPLOYMENTS, NAMESPACES, SANDBOXES, SERVICES, KubeApi, Object
+from sidestream.kube.port import Object, Resource
+from sidestream.routing.choice import Choice, choose
+from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.providers.provider import Provider
+from sidestream.routing.index import KnownSandbox, RoutingIndex, is_ready
+from sidestream.routing.providers.provider import Cluster, Provider
+from sidestream.routing.rows import entry_of_row
+from sidestream.runtime.reconcile import ObjectKey
 
 
 @dataclass(frozen=True)
 class Fork:
-    """A fork Service of the routed Service: its host, the fork Deployment behind it, and whether a pod is ready."""
+    """A fork Service that stands in for `service`: the fork Deployment behind it, and the keys that it answers to."""
 
+    service: ServiceHost
     host: ServiceHost
     deployment: str
     is_ready: bool
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Member:
-    """A Sandbox with a fork of the Service, or with an entry about it in its status; `raw` is the object as read."""
+    """A Sandbox with forks that the entry may lead to, or with rows about the entry; `raw` is the object as read."""
 
     raw: Object
     sandbox: Sandbox
-    fork: Fork | None
-    entry: RouteStatus | None
+    forks: tuple[Fork, ...]
+    rows: tuple[RouteStatus, ...]
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What is. `objects` are all objects of the mesh's kind, None where the cluster does not serve it.
+    """What is. `held` are our own objects for the entry; `gateways` other entries from which requests come there."""
 
-    `namespaces` are all of the cluster: a pod in any of them may have a sidecar by a label of its own.
-    """
-
-    host: ServiceHost
-    service: Object | None
+    key: EntryKey
+    choice: Choice
     members: tuple[Member, ...]
-    objects: tuple[Object, ...] | None
-    namespaces: frozenset[str]
-
-    def held(self, name: str) -> Object | None:
-        """The mesh object of this name in the Service's namespace, whoever made it."""
-        return next(
-            (
-                item
-                for item in self.objects or ()
-                if item["metadata"]["name"] == name and item["metadata"]["namespace"] == self.host.namespace
-            ),
-            None,
-        )
+    held: tuple[tuple[Resource, Object], ...]
+    gateways: tuple[EntryKey, ...] = ()
 
 
-async def observe(api: KubeApi, host: ServiceHost, provider: Provider) -> Observed | None:
-    """Everything about the routes of `host`, or None when nobody forks it and nothing is left of such a time."""
-    members = await _members(api, host)
-    if not members and not await _is_routed(api, host, provider):
+def observe(key: EntryKey, cluster: Cluster, index: RoutingIndex, providers: Sequence[Provider]) -> Observed | None:
+    """Everything about one entry; None when nobody's fork is behind it and nothing is left of such a time."""
+    choice = choose(key, cluster, providers)
+    members = _members(key, choice, cluster.domain, index)
+    held = tuple(index.written(key))
+    if not members and not held:
         return None
-    return Observed(
-        host=host,
-        service=await api.get(SERVICES, host.namespace, host.name),
-        members=members,
-        objects=await _objects(api, provider),
-        namespaces=frozenset([item["metadata"]["name"] for item in await api.list(NAMESPACES)]),
+    gateways: frozenset[EntryKey] = frozenset()
+    if key.kind is EntryKind.MESH:
+        gateways = index.gateways_to(ServiceHost(key.namespace, key.name, cluster.domain))
+    return Observed(key, choice, members, held, tuple(sorted(gateways)))
+
+
+def _members(key: EntryKey, choice: Choice, domain: str, index: RoutingIndex) -> tuple[Member, ...]:
+    known: dict[ObjectKey, KnownSandbox] = {}
+    forks: dict[ObjectKey, list[Fork]] = {}
+    for service in sorted(choice.services):
+        for fork_service in index.forks_of(service):
+            metadata = fork_service["metadata"]
+            owner = index.sandbox(service.namespace, metadata["labels"][SANDBOX])
+            if owner is None or metadata.get("deletionTimestamp"):
+                continue
+            ident = ObjectKey(service.namespace, owner.sandbox.metadata.name)
+            known[ident] = owner
+            forks.setdefault(ident, []).append(_fork(service, fork_service, domain, index))
+    for owner in index.with_rows(key):
+        known.setdefault(ObjectKey(owner.sandbox.metadata.namespace, owner.sandbox.metadata.name), owner)
+    return tuple(
+        Member(
+            raw=owner.raw,
+            sandbox=owner.sandbox,
+            forks=tuple(forks.get(ident, ())),
+            rows=tuple(row for row in owner.sandbox.status.routes if entry_of_row(row, ident.namespace) == key),
+        )
+        for ident, owner in sorted(known.items())
     )
 
 
-async def _members(api: KubeApi, host: ServiceHost) -> tuple[Member, ...]:
-    forks = await _forks(api, host)
-    members = []
-    for raw in await api.list(SANDBOXES, host.namespace):
-        sandbox = Sandbox.from_json(raw)
-        fork = forks.get(sandbox.metadata.name)
-        entry = next((item for item in sandbox.status.routes if item.service == host.name), None)
-        if fork is not None or entry is not None:
-            members.append(Member(raw, sandbox, fork, entry))
-    return tuple(members)
-
-
-async def _forks(api: KubeApi, host: ServiceHost) -> dict[str, Fork]:
-    """The fork Services by Sandbox; one that is being deleted no longer counts."""
-    services = await api.list(SERVICES, host.namespace, labels=f"{BASELINE_SERVICE}={host.name}")
-    if not services:
-        return {}
-    deployments = await api.list(DEPLOYMENTS, host.namespace, labels=f"{MANAGED_BY}={MANAGED_BY_VALUE}")
-    by_labels = {_fork_labels(item): item for item in deployments}
-    forks = {}
-    for service in services:
-        metadata = service["metadata"]
-        if metadata.get("deletionTimestamp") or SANDBOX_LABEL not in metadata["labels"]:
-            continue
-        deployment = by_labels.get(_fork_labels(service))
-        forks[metadata["labels"][SANDBOX_LABEL]] = Fork(
-            host=ServiceHost(host.namespace, metadata["name"], host.domain),
-            deployment=metadata["name"] if deployment is None else deployment["metadata"]["name"],
-            is_ready=deployment is not None and deployment.get("status", {}).get("readyReplicas", 0) > 0,
-        )
-    return forks
-
-
-def _fork_labels(obj: Object) -> tuple[str | None, str | None]:
-    labels = obj["metadata"].get("labels", {})
-    return labels.get(SANDBOX_LABEL), labels.get(BASELINE)
-
-
-async def _is_routed(api: KubeApi, host: ServiceHost, provider: Provider) -> bool:
-    try:
-        held = await api.get(provider.resource, host.namespace, provider.object_name(host))
-    except NotServedError:
-        return False
-    return held is not None and provider.is_ours(held)
-
-
-async def _objects(api: KubeApi, provider: Provider) -> tuple[Object, ...] | None:
-    try:
-        return tuple(await api.list(provider.resource))
-    except NotServedError:
-        return None
+def _fork(service: ServiceHost, fork_service: Object, domain: str, index: RoutingIndex) -> Fork:
+    metadata = fork_service["metadata"]
+    baseline, sandbox = metadata["labels"].get(BASELINE, ""), metadata["labels"][SANDBOX]
+    deployment = index.fork_deployment(fork_service)
+    return Fork(
+        service=service,
+        host=ServiceHost(service.namespace, metadata["name"], domain),
+        deployment=metadata["name"] if deployment is None else deployment["metadata"]["name"],
+        is_ready=is_ready(deployment),
+        keys=index.tenancy(service.namespace).keys_of(sandbox, baseline),
+    )

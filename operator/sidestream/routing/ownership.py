@@ -65,11 +65,9 @@ def entry_of(obj: Object) -> EntryKey | None:
     if not is_ours(obj):
         return None
     metadata = obj["metadata"]
-    text = (metadata.get("annotations") or {}).get(ENTRY, "")
-    kind, _, place = text.partition(" ")
-    namespace, _, name = place.partition("/")
-    if kind in EntryKind and name:
-        return EntryKey(EntryKind(kind), namespace, name)
+    said = EntryKey.parse((metadata.get("annotations") or {}).get(ENTRY, ""))
+    if said is not None:
+        return said
     # written before there were entries other than Services
     service = (metadata.get("labels") or {}).get(BASELINE_SERVICE)
     return None if service is None else EntryKey(EntryKind.MESH, metadata["namespace"], service)

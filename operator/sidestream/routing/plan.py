@@ -1,197 +1,177 @@
-"""Decides what the routes of one Service should be, and how each Sandbox stands. Pure: no I/O, no clock."""
+"""Decides what the objects of one entry should be, and how each Sandbox stands. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final
 
 from sidestream.api.conditions import Reason
+from sidestream.api.sandbox import FindingStatus
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
-from sidestream.routing.observe import Fork, Member, Observed
-from sidestream.routing.ports import ServicePorts, service_ports, why_unroutable
+from sidestream.routing.entries import Door, Entry, EntryKey
+from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.observe import Observed
+from sidestream.routing.ownership import is_ours
 from sidestream.routing.proof import Claim
-from sidestream.routing.providers.provider import Provider, Rendered
-from sidestream.routing.table import RouteTable, Tenant
+from sidestream.routing.providers.provider import Cluster, Ident, Part, Provider, Rendered, ident_of
+from sidestream.routing.tenants import Routing, Standing, Verdict, no_way, tenants_of
 
-
-class Standing(Enum):
-    """How a Sandbox stands to the routes of a Service."""
-
-    ROUTED = auto()
-    """Its tenant is in the table."""
-    WAITING = auto()
-    """Its fork has never been ready, so requests had better stay on the baseline."""
-    REFUSED = auto()
-    """It cannot be routed as things are."""
-    LEAVING = auto()
-    """Its entry goes as soon as no proxy has its route."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How one Sandbox stands, and the reason and sentence for it where it is not routed."""
-
-    member: Member
-    standing: Standing
-    reason: Reason = Reason.PENDING
-    message: str = ""
+_NO_DOOR: Final = "no request of ours comes to where the route is"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be for one Service.
+    """What is to be for one entry.
 
-    `rendered` is the object to write, None for none; `held` is our own object as it is now; `claim` is what the proxies
-    are to confirm, None where nothing can be asked; `source` is the user's object that ours overlays; `finding` is a
-    sentence about what tenant routes do not cover.
+    `parts` are the objects to write, `held` those of ours that are there. `doors` are where proxies are asked, none
+    with `why_unprovable` as the end of a sentence.
     """
 
-    service: str
-    provider: str
-    rendered: Rendered | None
-    held: Object | None
-    verdicts: tuple[Verdict, ...]
-    claim: Claim | None = None
-    source: str | None = None
+    key: EntryKey
+    provider: str = "None"
+    entry: Entry | None = None
+    parts: Mapping[Ident, Part] = field(default_factory=dict)
+    held: Mapping[Ident, Object] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+    doors: tuple[Door, ...] = ()
+    why_unprovable: str = _NO_DOOR
     finding: str = ""
+    findings: tuple[FindingStatus, ...] = ()
+    gateways: tuple[EntryKey, ...] = ()
+
+    @cached_property
+    def parts_by_key(self) -> Mapping[str, tuple[Part, ...]]:
+        """The parts that hold a tenant's rules."""
+        found: dict[str, list[Part]] = {}
+        for part in self.parts.values():
+            for key in part.keys:
+                found.setdefault(key, []).append(part)
+        return {key: tuple(parts) for key, parts in found.items()}
+
+    @cached_property
+    def common_parts(self) -> tuple[Part, ...]:
+        """The parts that hold no tenant's rules, but what they need."""
+        return tuple(part for part in self.parts.values() if not part.keys)
 
     @property
-    def is_mesh_missing(self) -> bool:
-        """Whether the plan is what it is only because the cluster has no such mesh."""
-        return any(verdict.reason is Reason.MESH_NOT_FOUND for verdict in self.verdicts)
+    def unwanted(self) -> tuple[Ident, ...]:
+        """Objects of ours that have to go."""
+        return tuple(ident for ident in self.held if ident not in self.parts)
 
 
-def make_plan(observed: Observed, provider: Provider) -> Plan:
-    """The plan for one Service."""
-    leaving = [Verdict(member, Standing.LEAVING) for member in observed.members if not _wants_route(member)]
-    wanting = [member for member in observed.members if _wants_route(member)]
-    held = observed.held(provider.object_name(observed.host))
-    ours = held if held is not None and provider.is_ours(held) else None
-    ports = service_ports(observed.service) if observed.service else ServicePorts((), ())
-    claim = Claim(observed.host.fqdn, ports.http, None) if observed.objects is not None and ports.http else None
+def make_plan(observed: Observed, cluster: Cluster) -> Plan:
+    """The plan for one entry."""
+    choice, provider = observed.choice, observed.choice.provider
+    held = {ident_of(resource, obj): obj for resource, obj in observed.held}
+    routing = tenants_of(observed, _destinations(held, provider, cluster.domain))
+    plan = Plan(
+        key=observed.key,
+        entry=choice.entry,
+        held=held,
+        verdicts=routing.verdicts,
+        doors=choice.doors,
+        gateways=observed.gateways,
+    )
+    if choice.entry is None or provider is None:
+        return plan
+    plan = replace(plan, provider=provider.name, why_unprovable=choice.entry.why_unprovable or _NO_DOOR)
     try:
-        _refuse_what_cannot_be_routed(observed, provider, is_name_taken=held is not None and ours is None)
-        table, verdicts = _table(observed, provider, ports, wanting, _destinations(provider, ours))
-        rendered = _rendered(table, observed, provider)
+        rendered = _rendered(provider, choice.entry, routing, cluster)
     except InvalidInputError as error:
-        verdicts = [Verdict(member, Standing.REFUSED, Reason(error.reason), error.message) for member in wanting]
-        return Plan(observed.host.name, provider.name, None, ours, (*verdicts, *leaving), claim)
-    if claim is not None and rendered is not None:
-        claim = Claim(claim.host, claim.ports, rendered.config_hash)
-    return Plan(
-        service=observed.host.name,
-        provider=provider.name,
-        rendered=rendered,
-        held=ours,
-        verdicts=(*verdicts, *leaving),
-        claim=claim,
-        source=table.source,
-        finding=_finding(observed, ports),
+        return refused(plan, Reason(error.reason), error.message)
+    parts = {part.ident: part for part in rendered.parts}
+    plan = replace(plan, parts=parts, finding=choice.entry.finding or rendered.finding)
+    return replace(
+        plan, verdicts=tuple(_routable(verdict, rendered, provider, choice.entry) for verdict in plan.verdicts)
     )
 
 
-def refused(plan: Plan, reason: Reason, message: str) -> Plan:
-    """The plan when the API server did not take its object: nobody's route is as it should be."""
+def refused(plan: Plan, reason: Reason, message: str, keys: frozenset[str] | None = None) -> Plan:
+    """The plan when something cannot be written: whose route it was (`keys`, None for all) is not as it should be.
+
+    Objects that are there stay as they are where only some tenants are concerned.
+    """
     verdicts = [
-        Verdict(verdict.member, Standing.REFUSED, reason, message) if verdict.standing is Standing.ROUTED else verdict
+        replace(verdict, standing=Standing.REFUSED, reason=reason, message=message, keys=frozenset())
+        if verdict.standing is Standing.ROUTED and (keys is None or verdict.keys & keys)
+        else verdict
         for verdict in plan.verdicts
     ]
-    return replace(plan, rendered=None, verdicts=tuple(verdicts))
+    return replace(plan, parts={} if keys is None else plan.parts, verdicts=tuple(verdicts))
 
 
-def _wants_route(member: Member) -> bool:
-    return member.fork is not None and not member.sandbox.is_deleting
+def claims_of(plan: Plan, departing: Iterable[str]) -> tuple[Claim, ...]:
+    """What the proxies are to confirm: every part that can be asked for, and that what goes is gone.
+
+    `departing` are objects that were deleted and are not known to be gone; those that Sandboxes' rows name and that are
+    there no more are such, too, whoever deleted them.
+    """
+    wanted = [_claim(plan, part) for part in plan.parts.values()]
+    staying = {name for _, _, name in plan.parts.keys() | plan.held.keys()}
+    gone = {
+        name
+        for verdict in plan.verdicts
+        if verdict.was_written and verdict.standing is not Standing.ROUTED
+        for name in written_names(verdict)
+    }
+    gone = {name for name in gone.union(departing) if name not in staying}
+    return (
+        *wanted,
+        *(Claim(name, None, plan.doors, plan.why_unprovable) for name in sorted(gone)),
+    )
 
 
-def _refuse_what_cannot_be_routed(observed: Observed, provider: Provider, *, is_name_taken: bool) -> None:
-    host = observed.host
-    if observed.objects is None:
-        raise InvalidInputError(
-            Reason.MESH_NOT_FOUND,
-            f"The cluster serves no {provider.name} ({provider.resource.api_version}); install Istio's CRDs",
-        )
-    if observed.service is None:
-        raise InvalidInputError(Reason.BASELINE_NOT_FOUND, f"Service {host.namespace}/{host.name} does not exist")
-    unroutable = why_unroutable(observed.service)
-    if unroutable is not None:
-        raise InvalidInputError(Reason.PORT_NOT_HTTP, unroutable)
-    if is_name_taken:
-        name = f"{host.namespace}/{provider.object_name(host)}"
-        raise InvalidInputError(
-            Reason.NAME_TAKEN, f"{provider.name} {name} was not made by Sidestream; rename or delete it"
-        )
+def _claim(plan: Plan, part: Part) -> Claim:
+    if part.probe is None:
+        return Claim(part.name, "", (), f"a {part.resource.kind} cannot answer a probe")
+    return Claim(part.probe.name, part.probe.config_hash, plan.doors, plan.why_unprovable)
 
 
-def _table(
-    observed: Observed,
-    provider: Provider,
-    ports: ServicePorts,
-    wanting: Sequence[Member],
-    destinations: Collection[str],
-) -> tuple[RouteTable, list[Verdict]]:
-    base = provider.base_rules(observed.objects or (), observed.host, ports.http)
-    holders: dict[str, Member] = {}
-    tenants, verdicts = [], []
-    for member in sorted(wanting, key=_age):
-        key, fork = member.sandbox.routing_key, _fork_of(member)
-        holder = holders.setdefault(key, member)
-        if holder is not member:
-            verdicts.append(Verdict(member, Standing.REFUSED, Reason.ROUTE_CONFLICT, _taken(key, holder, observed)))
-        elif fork.is_ready or _was_routed(member, destinations):
-            tenants.append(Tenant(key, fork.host))
-            verdicts.append(Verdict(member, Standing.ROUTED))
-        else:
-            message = f"Deployment {fork.deployment} has not had a ready pod yet"
-            verdicts.append(Verdict(member, Standing.WAITING, Reason.FORK_NOT_READY, message))
-    return RouteTable(observed.host, ports.http, base.rules, tuple(sorted(tenants)), base.source), verdicts
+def written_names(verdict: Verdict) -> tuple[str, ...]:
+    """The names of the objects that a row says are written."""
+    return () if verdict.row is None or not verdict.row.object else tuple(verdict.row.object.split(", "))
 
 
-def _rendered(table: RouteTable, observed: Observed, provider: Provider) -> Rendered | None:
-    if not table.tenants:
-        return None
-    rendered = provider.render(table, observed.namespaces)
-    if rendered is None:
-        raise InvalidInputError(
-            Reason.ROUTE_CONFLICT,
-            f"No rule of {provider.name} {table.source} leads to service {table.service.name}, so no request can reach "
-            "a fork of it",
-        )
+def parts_for(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
+    """The parts that a routed Sandbox's requests depend on: those with its keys, and those that must come before."""
+    own = own_parts(plan, verdict)
+    last = max((part.stage for part in own), default=0)
+    return (*own, *(part for part in plan.common_parts if part.stage < last))
+
+
+def own_parts(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
+    """The parts that hold a routed Sandbox's rules, each once, in the plan's order of its keys."""
+    found = {part.ident: part for key in sorted(verdict.keys) for part in plan.parts_by_key.get(key, ())}
+    return tuple(found.values())
+
+
+def _rendered(provider: Provider, entry: Entry, routing: Routing, cluster: Cluster) -> Rendered:
+    if not routing.tenants:
+        return Rendered()
+    rendered = provider.render(entry, routing.tenants, cluster)
+    for part in rendered.parts:
+        held = cluster.get(*part.ident)
+        if held is not None and not is_ours(held):
+            resource, namespace, plain = part.ident
+            name = f"{resource.kind} {namespace}/{plain}"
+            raise InvalidInputError(Reason.NAME_TAKEN, f"{name} was not made by Sidestream; rename or delete it")
     return rendered
 
 
-def _destinations(provider: Provider, ours: Object | None) -> frozenset[str]:
-    return frozenset() if ours is None else provider.destinations(ours)
+def _routable(verdict: Verdict, rendered: Rendered, provider: Provider, entry: Entry) -> Verdict:
+    if verdict.standing is not Standing.ROUTED or verdict.keys & rendered.keys:
+        return verdict
+    text = rendered.finding or (no_way(provider.name, entry, verdict.service))
+    return replace(verdict, standing=Standing.REFUSED, keys=frozenset(), reason=Reason.ROUTE_CONFLICT, message=text)
 
 
-def _was_routed(member: Member, destinations: Collection[str]) -> bool:
-    """Whether the tenant met its fork before: it then stays routed, for an error beats silently the baseline."""
-    stands = member.entry is not None and member.entry.state in ("Written", "Programmed")
-    return stands or _fork_of(member).host.fqdn in destinations
-
-
-def _fork_of(member: Member) -> Fork:
-    if member.fork is None:
-        raise ValueError(f"Sandbox {member.sandbox.metadata.key} has no fork of this service")
-    return member.fork
-
-
-def _age(member: Member) -> tuple[str, str]:
-    return member.sandbox.metadata.creation_timestamp, member.sandbox.metadata.name
-
-
-def _taken(key: str, holder: Member, observed: Observed) -> str:
-    return (
-        f"Requests of tenant {key} to service {observed.host.name} already go to the fork of Sandbox "
-        f"{holder.sandbox.metadata.name}"
-    )
-
-
-def _finding(observed: Observed, ports: ServicePorts) -> str:
-    if not ports.other:
-        return ""
-    return (
-        f"These ports of service {observed.host.name} carry no HTTP and stay on the baseline for everybody: "
-        f"{', '.join(ports.other)}"
-    )
+def _destinations(held: Mapping[Ident, Object], provider: Provider | None, domain: str) -> frozenset[ServiceHost]:
+    """The hosts that our objects send requests to by now."""
+    if provider is None:
+        return frozenset()
+    readable = {*provider.reads, *provider.writes}
+    found = [provider.destinations(obj, domain) for ident, obj in held.items() if ident[0] in readable]
+    return frozenset[ServiceHost]().union(*found)

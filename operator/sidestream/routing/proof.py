@@ -1,9 +1,11 @@
 """Proof that proxies use what was written: each is asked, through the mesh, for the hash of the rules that it has.
 
-"The write returned 200" says nothing about proxies. So the written object answers one request itself, the probe, and
-the prober, a pod of the mesh, sends it. Where no rule catches the probe (before the rules arrive, and after they are
-gone) a user's pod gets it, and it must do no harm there: OPTIONS is a method that must change nothing, on a path under
-`/.well-known/` that no application serves.
+"The write returned 200" says nothing about proxies. So every written object answers one request itself, the probe that
+calls it by name, and the prober, a pod of the mesh, sends it. Where no rule catches the probe (before the rules arrive,
+and after they are gone) a user's pod gets it, and it must do no harm there: OPTIONS is a method that must change
+nothing, on a path under `/.well-known/` that no application serves.
+
+A proxy answers with the hash in the body where its rules can say so, else by a redirect to a host name with it.
 """
 
 from __future__ import annotations
@@ -19,22 +21,31 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from sidestream.errors import TransientError
-from sidestream.runtime.clock import Clock
+from sidestream.routing.entries import Door
 
 PROBE_HEADER: Final = "x-sidestream-probe"
-PROBE_VALUE: Final = "1"
+"""Its value is the name of the object that is asked for."""
+
 PROBE_METHOD: Final = "OPTIONS"
 PROBE_PATH: Final = "/.well-known/sidestream-probe"
-
-POLL_SECONDS: Final = 0.2
+PROBE_DOMAIN: Final = "sidestream-probe.invalid"
+"""Host names under it are nobody's (RFC 2606); a redirect there carries a hash, and is not followed."""
 
 _ANSWER: Final = re.compile(r"sidestream-probe ([0-9a-f]{16,64})")
+_REDIRECT: Final = re.compile(rf"https?://([0-9a-f]{{16,63}})\.{re.escape(PROBE_DOMAIN)}(?:[:/].*)?")
 _ASK_SECONDS: Final = 5.0
+_AT_ONCE: Final = 8
+"""Questions under way at the same time: the prober and its proxy are small."""
 
 
 def probe_answer(config_hash: str) -> str:
     """The body with which a proxy answers the probe."""
     return f"sidestream-probe {config_hash}"
+
+
+def probe_host(config_hash: str) -> str:
+    """The host name to which a proxy redirects the probe."""
+    return f"{config_hash}.{PROBE_DOMAIN}"
 
 
 def hash_in(body: str) -> str | None:
@@ -43,11 +54,17 @@ def hash_in(body: str) -> str | None:
     return match.group(1) if match else None
 
 
+def hash_in_redirect(location: str) -> str | None:
+    """The hash in the `Location` of a probe's answer; None when it leads elsewhere."""
+    match = _REDIRECT.fullmatch(location)
+    return match.group(1) if match else None
+
+
 class Prober(Protocol):
     """Asks proxies which rules they have."""
 
-    async def ask(self, host: str, port: int) -> tuple[str | None, ...]:
-        """Send the probe to a Service's host a few times, each over a connection of its own.
+    async def ask(self, door: Door, name: str) -> tuple[str | None, ...]:
+        """Send the probe for the object `name` to a door a few times, each over a connection of its own.
 
         Returns what each was answered with: a hash, or None where no proxy answered by itself.
 
@@ -69,6 +86,7 @@ class HttpProber:
 
     def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url = url.rstrip("/")
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._client = httpx.AsyncClient(
             timeout=_ASK_SECONDS,
             # the question itself must not depend on a proxy that the environment names
@@ -77,10 +95,14 @@ class HttpProber:
             transport=transport,
         )
 
-    async def ask(self, host: str, port: int) -> tuple[str | None, ...]:
+    async def ask(self, door: Door, name: str) -> tuple[str | None, ...]:
         """See `Prober.ask`."""
+        question: dict[str, str | int] = {"host": door.host, "port": door.port, "name": name}
+        if door.is_gateway:
+            question |= {"gateway": door.address, "tls": str(door.is_tls).lower()}
         try:
-            response = await self._client.get(f"{self._url}/probe", params={"host": host, "port": port})
+            async with self._turns:
+                response = await self._client.get(f"{self._url}/probe", params=question)
         except httpx.HTTPError as error:
             raise TransientError(f"the prober at {self._url} does not answer") from error
         if response.status_code == httpx.codes.BAD_GATEWAY:
@@ -117,37 +139,34 @@ class Proof:
 
 
 NO_PROBER: Final = Proof(Evidence.UNKNOWN, "no prober is configured")
+NOT_ASKED: Final = Proof(Evidence.NOT_YET)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What proxies are to confirm: on these ports of `host` they have the rules of this hash, or none of ours."""
+    """What proxies are to confirm: at all these doors they have the object `name` with this hash, or none of it.
 
-    host: str
-    ports: tuple[int, ...]
+    Without doors nobody can be asked; `why_unprovable` says why, as the end of a sentence.
+    """
+
+    name: str
     config_hash: str | None
+    doors: tuple[Door, ...]
+    why_unprovable: str = ""
 
 
 async def prove(claim: Claim, prober: Prober | None) -> Proof:
-    """Ask once on every port."""
+    """Ask once at every door."""
     if prober is None:
         return NO_PROBER
+    if not claim.doors:
+        return Proof(Evidence.UNKNOWN, claim.why_unprovable)
     try:
-        answers = await asyncio.gather(*(prober.ask(claim.host, port) for port in claim.ports))
+        answers = await asyncio.gather(*(prober.ask(door, claim.name) for door in claim.doors))
     except TransientError as error:
         return Proof(Evidence.UNKNOWN, str(error))
     is_proven = all(_confirms(hashes, claim.config_hash) for hashes in answers)
     return Proof(Evidence.PROVEN if is_proven else Evidence.NOT_YET)
-
-
-async def prove_within(seconds: float, claim: Claim, prober: Prober | None, clock: Clock) -> Proof:
-    """Ask again and again until it is proven, nothing can be said, or the time is up."""
-    deadline = clock.monotonic() + seconds
-    proof = await prove(claim, prober)
-    while proof.evidence is Evidence.NOT_YET and clock.monotonic() < deadline:
-        await clock.sleep(POLL_SECONDS)
-        proof = await prove(claim, prober)
-    return proof
 
 
 def _confirms(hashes: Sequence[str | None], config_hash: str | None) -> bool:

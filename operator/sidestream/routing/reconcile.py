@@ -1,164 +1,171 @@
-"""The reconciler of a baseline Service's routes: read, plan, write the mesh object, prove it, tell the Sandboxes."""
+"""The reconciler of an entry's routes: look, plan, write the objects, prove them, tell the Sandboxes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from http import HTTPStatus
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Final
 
-import structlog
-
-from sidestream.api.conditions import Reason
-from sidestream.api.labels import MANAGER_ROUTING, manager_of_route
 from sidestream.api.sandbox import RouteStatus
-from sidestream.config import HeaderSettings
-from sidestream.errors import KubeError
-from sidestream.kube.apply import ensure, ensure_status
+from sidestream.kube.apply import ensure_status
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import SANDBOXES, KubeApi
-from sidestream.routing.headers import check_settings
-from sidestream.routing.hosts import DEFAULT_DOMAIN, ServiceHost
-from sidestream.routing.observe import observe
-from sidestream.routing.plan import Plan, Standing, Verdict, make_plan, refused
-from sidestream.routing.proof import Evidence, Prober, prove_within
-from sidestream.routing.providers.provider import Provider
-from sidestream.routing.providers.virtualservice import VirtualServiceProvider
-from sidestream.routing.results import (
-    NOTHING_TO_PROVE,
-    Progress,
-    first_entry,
-    has_to_wait,
-    look_again,
-    must_prove,
-    next_entry,
-)
+from sidestream.routing.announce import announce
+from sidestream.routing.entries import EntryKey
+from sidestream.routing.index import RoutingIndex
+from sidestream.routing.ledger import Ledger
+from sidestream.routing.observe import Member, observe
+from sidestream.routing.plan import Plan, claims_of, make_plan
+from sidestream.routing.proof import Evidence, Prober, prove
+from sidestream.routing.providers.provider import Cluster, Provider
+from sidestream.routing.results import Known, Progress, first_row, look_again, next_row
+from sidestream.routing.rows import manager_of
+from sidestream.routing.steps import next_step
+from sidestream.routing.tenants import Verdict
+from sidestream.routing.writing import Copy, Writer
 from sidestream.runtime.clock import Clock
-from sidestream.runtime.reconcile import ObjectKey, Outcome
+from sidestream.runtime.reconcile import Outcome
 
 PATIENCE_SECONDS: Final = 2.0
-"""How long a reconcile waits for its proof by itself: proxies mostly follow within this; looking again costs reads."""
+"""How long a reconcile waits for its proof by itself: proxies mostly follow within this."""
 
-_log = structlog.get_logger(__name__)
+POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
-class RoutingConfig:
-    """How tenants are named, and the cluster's DNS domain."""
+class Sight:
+    """What the reconciler sees of the cluster, by which providers, and who keeps the view up with our own writes."""
 
-    header: HeaderSettings = field(default_factory=HeaderSettings)
-    cluster_domain: str = DEFAULT_DOMAIN
+    cluster: Cluster
+    index: RoutingIndex
+    copy: Copy
+    providers: tuple[Provider, ...]
+
+
+@dataclass
+class _Memory:
+    """About one entry; `departing` are deleted objects with their stages."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    departing: dict[str, int] = field(default_factory=dict)
 
 
 class RoutingReconciler:
-    """Keyed by baseline Service. `prober` is None where none runs; then no route is ever called Programmed.
-
-    Its only memory is since when a change has awaited proof. A restart forgets it, and waiting merely begins anew.
-
-    Raises:
-        ValueError: the config has header names that HTTP does not allow; the text is a sentence for users.
-    """
+    """Keyed by entry. `prober` is None where none runs; then no route is ever called Programmed."""
 
     name: Final = "routing"
 
     def __init__(
-        self, api: KubeApi, events: EventRecorder, clock: Clock, config: RoutingConfig, prober: Prober | None
+        self,
+        api: KubeApi,
+        events: EventRecorder,
+        clock: Clock,
+        sight: Sight,
+        prober: Prober | None,
     ) -> None:
-        check_settings(config.header)
         self._api = api
         self._events = events
         self._clock = clock
-        self._config = config
+        self._sight = sight
         self._prober = prober
-        self._provider: Provider = VirtualServiceProvider(config.header)
-        self._unproven_since: dict[ObjectKey, float] = {}
+        self._writer = Writer(api, sight.copy)
+        self._memories: dict[EntryKey, _Memory] = {}
 
-    async def reconcile(self, key: ObjectKey) -> Outcome:
-        """Bring the routes of one Service to what its Sandboxes ask for; raises the errors of the Kubernetes port."""
-        host = ServiceHost(key.namespace, key.name, self._config.cluster_domain)
-        observed = await observe(self._api, host, self._provider)
+    async def reconcile(self, key: EntryKey) -> Outcome:
+        """Bring one entry to what its Sandboxes ask for; raises the errors of the Kubernetes port."""
+        observed = observe(key, self._sight.cluster, self._sight.index, self._sight.providers)
         if observed is None:
-            self._unproven_since.pop(key, None)
+            self._memories.pop(key, None)
             return Outcome()
-        plan = make_plan(observed, self._provider)
-        for verdict in plan.verdicts:
-            entry = first_entry(plan, verdict)
-            if entry is not None:
-                await self._apply_entry(plan, verdict, entry)
-        plan, has_written = await self._write(plan)
-        if has_written:
-            self._unproven_since[key] = self._clock.monotonic()
-        progress = await self._prove(key, plan)
-        has_told = [await self._tell(progress, verdict) for verdict in plan.verdicts]
+        memory = self._memories.setdefault(key, _Memory())
+        plan = make_plan(observed, self._sight.cluster)
+        has_told = await self._tell_first(plan)
+        plan, has_written, is_complete = await self._bring_about(plan, memory)
+        progress = Progress(plan, self._known(plan, memory), is_complete)
+        has_told |= await self._tell(progress)
         return Outcome(
             requeue_after=look_again(progress, has_prober=self._prober is not None),
-            changed=has_written or any(has_told),
+            changed=has_written or has_told,
         )
 
-    async def _write(self, plan: Plan) -> tuple[Plan, bool]:
-        """Make the mesh object what the plan wants; when the API server refuses, the plan says so to all Sandboxes."""
-        resource = self._provider.resource
-        if plan.rendered is None:
-            if plan.held is None:
-                return plan, False
-            metadata = plan.held["metadata"]
-            await self._api.delete(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
-            _log.info("routes removed", service=plan.service, object=metadata["name"])
-            return plan, True
-        try:
-            _, has_written = await ensure(self._api, resource, plan.rendered.obj, plan.held, MANAGER_ROUTING)
-        except KubeError as error:
-            is_rbac = error.status == HTTPStatus.FORBIDDEN
-            return refused(plan, Reason.UNAUTHORIZED if is_rbac else Reason.ROUTE_CONFLICT, error.message), False
-        if has_written:
-            _log.info("routes written", service=plan.service, config=plan.rendered.config_hash)
-        return plan, has_written
+    async def _bring_about(self, plan: Plan, memory: _Memory) -> tuple[Plan, bool, bool]:
+        """Write and prove, stage by stage as far as it goes now; says whether it wrote, and whether all is written."""
+        has_written = False
+        step = next_step(plan, memory.departing, _is_settled(self._known(plan, memory)))
+        while True:
+            written = await self._writer.write(plan, step)
+            has_written |= written.has_written
+            memory.departing |= written.deleted
+            held = {ident: obj for ident, obj in written.plan.held.items() if ident not in step.deletes}
+            plan = replace(written.plan, held=held)
+            await self._prove(plan, memory)
+            is_settled = _is_settled(self._known(plan, memory))
+            memory.departing = {name: stage for name, stage in memory.departing.items() if not is_settled(name)}
+            following = next_step(plan, memory.departing, is_settled)
+            if len(following.writes) <= len(step.writes) and not following.deletes:
+                return plan, has_written, following.is_last
+            step = following
 
-    async def _prove(self, key: ObjectKey, plan: Plan) -> Progress:
-        if plan.claim is None or not must_prove(plan, self._waited(key)):
-            self._unproven_since.pop(key, None)
-            return Progress(plan, NOTHING_TO_PROVE)
-        proof = await prove_within(PATIENCE_SECONDS, plan.claim, self._prober, self._clock)
-        if has_to_wait(Progress(plan, proof, self._waited(key))):
-            self._unproven_since.setdefault(key, self._clock.monotonic())
-        elif proof.evidence is Evidence.PROVEN:
-            self._unproven_since.pop(key, None)
-        return Progress(plan, proof, self._waited(key))
+    async def _prove(self, plan: Plan, memory: _Memory) -> None:
+        """Ask for what is not proven, and again until it is, nothing can be said, or patience ends."""
+        claims = claims_of(plan, memory.departing)
+        ledger, deadline = memory.ledger, self._clock.monotonic() + PATIENCE_SECONDS
+        ledger.expect(claims, self._clock.monotonic())
+        due = ledger.due(claims, self._clock.monotonic())
+        while due:
+            proofs = await asyncio.gather(*(prove(claim, self._prober) for claim in due))
+            now = self._clock.monotonic()
+            for claim, proof in zip(due, proofs, strict=True):
+                ledger.note(claim, proof, now)
+            due = [claim for claim, proof in zip(due, proofs, strict=True) if proof.evidence is Evidence.NOT_YET]
+            if not due or now >= deadline:
+                return
+            await self._clock.sleep(POLL_SECONDS)
 
-    def _waited(self, key: ObjectKey) -> float | None:
-        since = self._unproven_since.get(key)
-        return None if since is None else self._clock.monotonic() - since
+    def _known(self, plan: Plan, memory: _Memory) -> dict[str, Known]:
+        claims, now = claims_of(plan, memory.departing), self._clock.monotonic()
+        memory.ledger.expect(claims, now)
+        return {
+            claim.name: Known(memory.ledger.proof(claim.name), memory.ledger.waited(claim.name, now))
+            for claim in claims
+        }
 
-    async def _tell(self, progress: Progress, verdict: Verdict) -> bool:
-        """Write the Sandbox's entry where it differs; returns whether it did."""
-        member = verdict.member
-        entry = next_entry(progress, verdict)
-        if entry is None and member.entry is None:
-            return False
-        has_written = await self._apply_entry(progress.plan, verdict, entry)
-        if has_written:
-            await self._announce(progress, verdict, entry)
-        return has_written
+    async def _tell_first(self, plan: Plan) -> bool:
+        """Rows for routes that are about to be written for the first time: their Sandboxes' deletion waits for them."""
+        has_told = False
+        for member, verdicts in _by_member(plan.verdicts):
+            rows = [first_row(plan, verdict) or verdict.row for verdict in verdicts]
+            if any(first_row(plan, verdict) is not None for verdict in verdicts):
+                has_told |= await self._write_rows(plan.key, member, [row for row in rows if row is not None])
+        return has_told
 
-    async def _apply_entry(self, plan: Plan, verdict: Verdict, entry: RouteStatus | None) -> bool:
-        status = {} if entry is None else {"routes": [entry.to_json()]}
-        manager = manager_of_route(plan.service)
-        return await ensure_status(self._api, SANDBOXES, verdict.member.raw, status, manager)
+    async def _tell(self, progress: Progress) -> bool:
+        """Write the rows of every Sandbox for which they differ; returns whether any did."""
+        has_told = False
+        for member, verdicts in _by_member(progress.plan.verdicts):
+            rows = [(verdict, next_row(progress, verdict)) for verdict in verdicts]
+            if all(row == verdict.row for verdict, row in rows):
+                continue
+            if await self._write_rows(progress.plan.key, member, [row for _, row in rows if row is not None]):
+                has_told = True
+                for verdict, row in rows:
+                    await announce(self._events, progress, verdict, row)
+        return has_told
 
-    async def _announce(self, progress: Progress, verdict: Verdict, entry: RouteStatus | None) -> None:
-        """Events for what has become of a route."""
-        member, service = verdict.member, progress.plan.service
-        before = "" if member.entry is None else member.entry.state
-        after = "" if entry is None else entry.state
-        if before == after:
-            return
-        _log.info("route changed", sandbox=member.sandbox.metadata.key, service=service, before=before, after=after)
-        if entry is None:
-            if verdict.standing is Standing.LEAVING and progress.proof.evidence is Evidence.NOT_YET:
-                note = f"Gave up waiting until no proxy has the route of service {service} any more; is istiod running?"
-                await self._events.record(SANDBOXES, member.raw, "Warning", "RouteGoneUnconfirmed", note)
-        elif entry.state == "Refused":
-            await self._events.record(SANDBOXES, member.raw, "Warning", entry.reason, entry.message)
-        elif entry.state == "Programmed":
-            key = member.sandbox.routing_key
-            note = f"Requests of tenant {key} to service {service} now go to the fork"
-            await self._events.record(SANDBOXES, member.raw, "Normal", entry.reason, note)
+    async def _write_rows(self, key: EntryKey, member: Member, rows: Sequence[RouteStatus]) -> bool:
+        status = {"routes": [row.to_json() for row in rows]} if rows else {}
+        manager = manager_of(key, member.sandbox.metadata.namespace)
+        return await ensure_status(self._api, SANDBOXES, member.raw, status, manager)
+
+
+def _by_member(verdicts: Sequence[Verdict]) -> Iterable[tuple[Member, list[Verdict]]]:
+    """The verdicts of each Sandbox; they come in the order of Sandboxes."""
+    for _, group in groupby(verdicts, key=lambda verdict: verdict.member.sandbox.metadata.key):
+        found = list(group)
+        yield found[0].member, found
+
+
+def _is_settled(known: Mapping[str, Known]) -> Callable[[str], bool]:
+    return lambda name: known.get(name, Known()).is_settled

@@ -1,30 +1,33 @@
-"""What Sandboxes' statuses say about a Service's routes, and when to look again: from the plan and the proof.
+"""What Sandboxes' statuses say about an entry, and when to look again: from the plan and what proxies have confirmed.
 
 Pure. `waited` is for how many seconds the latest change has awaited its proof, None when none does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from sidestream.api.conditions import Reason
-from sidestream.api.sandbox import RouteStatus
-from sidestream.routing.plan import Plan, Standing, Verdict
-from sidestream.routing.proof import Evidence, Proof
+from sidestream.api.sandbox import MESH_ENTRY, RouteStatus
+from sidestream.routing.plan import Plan, own_parts, parts_for, written_names
+from sidestream.routing.proof import NOT_ASKED, Evidence, Proof
+from sidestream.routing.rows import entry_text
+from sidestream.routing.tenants import Standing, Verdict
 
-State = Literal["Pending", "Written", "Programmed", "Refused"]
+State = Literal["Pending", "Written", "Programmed", "Refused", "Unrouted"]
 
 GRACE_SECONDS: Final = 10.0
 """A route once proven stays Programmed for so long while proxies take over rules that keep it."""
 
 GONE_UNSEEN_SECONDS: Final = 5.0
-"""Without a prober a route counts as gone so long after its removal: proxies usually follow within one second."""
+"""Where nobody can be asked a change counts as done so long after it was made: proxies usually follow within one."""
 
 GONE_ANYWAY_SECONDS: Final = 60.0
 """A route that some proxy still has after this long holds nobody's deletion up any more."""
 
-NOTHING_TO_PROVE: Final = Proof(Evidence.PROVEN)
+PROVEN: Final = Proof(Evidence.PROVEN)
 
 _OFTEN: Final = 0.5
 _SELDOM: Final = 5.0
@@ -32,64 +35,92 @@ _RARELY: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far the proxies have come with the plan."""
+class Known:
+    """What is known about one object: the proof, and for how long it has been awaited."""
 
-    plan: Plan
-    proof: Proof = NOTHING_TO_PROVE
+    proof: Proof = NOT_ASKED
     waited: float | None = None
 
-
-def must_prove(plan: Plan, waited: float | None) -> bool:
-    """Whether the proxies' answer matters to anybody."""
-    return plan.claim is not None and (plan.rendered is not None or waited is not None or _is_anybody_leaving(plan))
-
-
-def has_to_wait(progress: Progress) -> bool:
-    """Whether a change is still without proof, so that time counts: also for one that an earlier process made."""
-    match progress.proof.evidence:
-        case Evidence.PROVEN:
-            return False
-        case Evidence.NOT_YET:
-            return True
-        case Evidence.UNKNOWN:
-            return progress.waited is not None or _is_anybody_leaving(progress.plan)
+    @property
+    def is_settled(self) -> bool:
+        """Whether what depends on it may go on: it is proven, or nobody can be asked and time has passed."""
+        match self.proof.evidence:
+            case Evidence.PROVEN:
+                return True
+            case Evidence.UNKNOWN:
+                return (self.waited or 0.0) >= GONE_UNSEEN_SECONDS
+            case Evidence.NOT_YET:
+                return False
 
 
-def next_entry(progress: Progress, verdict: Verdict) -> RouteStatus | None:
-    """The entry in one Sandbox's status, None for none."""
+@dataclass(frozen=True)
+class Progress:
+    """How far the proxies have come with the plan: what is known of each object, by name.
+
+    `is_complete`: all that the plan wants is written.
+    """
+
+    plan: Plan
+    known: Mapping[str, Known] = field(default_factory=dict)
+    is_complete: bool = True
+
+    def of(self, verdict: Verdict) -> Known:
+        """What is known about one Sandbox's route, or of a leaving one's absence: the worst of its objects."""
+        if verdict.standing is Standing.ROUTED:
+            parts = parts_for(self.plan, verdict)
+            return _worst([self.known.get(part.name, _unasked(self.plan)) for part in parts])
+        return _worst([self.known.get(name, Known(PROVEN)) for name in written_names(verdict)])
+
+
+def next_row(progress: Progress, verdict: Verdict) -> RouteStatus | None:
+    """The row in one Sandbox's status, None for none."""
     match verdict.standing:
         case Standing.WAITING:
             return _unwritten(progress.plan, verdict, "Pending")
         case Standing.REFUSED:
             return _unwritten(progress.plan, verdict, "Refused")
+        case Standing.UNROUTED:
+            return _unwritten(progress.plan, verdict, "Unrouted")
         case Standing.ROUTED:
             return _routed(progress, verdict)
         case Standing.LEAVING:
-            return None if _is_gone(progress, verdict) else _leaving(verdict)
+            return None if is_gone(progress, verdict) else _leaving(verdict)
 
 
-def first_entry(plan: Plan, verdict: Verdict) -> RouteStatus | None:
-    """What to write before a Sandbox's first route, so that its deletion waits for it; None if there is an entry."""
-    if verdict.standing is not Standing.ROUTED or verdict.member.entry is not None:
+def first_row(plan: Plan, verdict: Verdict) -> RouteStatus | None:
+    """What to write before a Sandbox's first route, so that its deletion waits for it; None if there is a row."""
+    if verdict.standing is not Standing.ROUTED or verdict.row is not None:
         return None
     return _unwritten(plan, verdict, "Pending")
 
 
 def look_again(progress: Progress, *, has_prober: bool) -> float | None:
     """In how many seconds to look again without an event, None for not at all."""
-    waited = progress.waited or 0.0
-    match progress.proof.evidence:
-        case Evidence.NOT_YET:
-            return _pause(waited)
-        case Evidence.UNKNOWN if _is_anybody_leaving(progress.plan) and waited < GONE_UNSEEN_SECONDS:
-            return max(GONE_UNSEEN_SECONDS - waited, _OFTEN)
-        case Evidence.UNKNOWN if has_prober and progress.plan.rendered is not None:
-            return max(_pause(waited), _SELDOM)
-        case _:
-            # no event tells of a mesh that gets installed, nor of a namespace that gets sidecars
-            is_open = progress.plan.is_mesh_missing or progress.plan.source is not None
-            return _RARELY if is_open else None
+    if not progress.plan.verdicts and not progress.plan.held and not progress.known:
+        return None
+    waits = [_RARELY]
+    if not progress.is_complete:
+        waits.append(_OFTEN)
+    for known in progress.known.values():
+        waited = known.waited or 0.0
+        match known.proof.evidence:
+            case Evidence.NOT_YET:
+                waits.append(_pause(waited))
+            case Evidence.UNKNOWN if known.waited is not None and waited < GONE_UNSEEN_SECONDS:
+                waits.append(max(GONE_UNSEEN_SECONDS - waited, _OFTEN))
+            case Evidence.UNKNOWN if has_prober and progress.plan.doors:
+                waits.append(max(_pause(waited), _SELDOM))
+            case _:
+                pass
+    return min(waits)
+
+
+def is_gone(progress: Progress, verdict: Verdict) -> bool:
+    """Whether no proxy has a leaving Sandbox's route any more, or waiting for that must end."""
+    if not verdict.was_written:
+        return True
+    known = progress.of(verdict)
+    return known.is_settled or (known.waited or 0.0) >= GONE_ANYWAY_SECONDS
 
 
 def _pause(waited: float) -> float:
@@ -98,74 +129,74 @@ def _pause(waited: float) -> float:
     return _SELDOM if waited < GONE_ANYWAY_SECONDS else _RARELY
 
 
-def _is_anybody_leaving(plan: Plan) -> bool:
-    return any(verdict.standing is Standing.LEAVING and _was_written(verdict) for verdict in plan.verdicts)
+def _worst(known: Iterable[Known]) -> Known:
+    """One for several objects: not yet before unknown before proven, and the longest wait."""
+    known = list(known)
+    waits = [item.waited for item in known if item.waited is not None]
+    waited = max(waits, default=None)
+    for evidence in (Evidence.NOT_YET, Evidence.UNKNOWN):
+        found = next((item for item in known if item.proof.evidence is evidence), None)
+        if found is not None:
+            return Known(found.proof, waited)
+    return Known(PROVEN, waited)
 
 
-def _was_written(verdict: Verdict) -> bool:
-    entry = verdict.member.entry
-    return entry is not None and entry.state in ("Written", "Programmed")
-
-
-def _is_gone(progress: Progress, verdict: Verdict) -> bool:
-    """Whether no proxy has a leaving Sandbox's route any more, or waiting for that must end."""
-    if progress.plan.claim is None or (not _was_written(verdict) and progress.waited is None):
-        return True
-    waited = progress.waited or 0.0
-    match progress.proof.evidence:
-        case Evidence.PROVEN:
-            return True
-        case Evidence.UNKNOWN:
-            return waited >= GONE_UNSEEN_SECONDS
-        case Evidence.NOT_YET:
-            return waited >= GONE_ANYWAY_SECONDS
+def _unasked(plan: Plan) -> Known:
+    """About an object without a probe, or one that is not written yet."""
+    return Known() if plan.doors else Known(Proof(Evidence.UNKNOWN, plan.why_unprovable))
 
 
 def _routed(progress: Progress, verdict: Verdict) -> RouteStatus:
-    plan, proof = progress.plan, progress.proof
-    entry = verdict.member.entry
-    was_proven = entry is not None and entry.state == "Programmed"
-    subject = f"{plan.provider} {_written_name(plan)} is written"
-    if proof.evidence is Evidence.PROVEN or (was_proven and (progress.waited or 0.0) < GRACE_SECONDS):
+    plan, known = progress.plan, progress.of(verdict)
+    was_proven = verdict.row is not None and verdict.row.state == "Programmed"
+    subject = f"{plan.provider} {_names(plan, verdict)} is written"
+    if known.proof.evidence is Evidence.PROVEN or (was_proven and (known.waited or 0.0) < GRACE_SECONDS):
         return _written(plan, verdict, "Programmed", Reason.PROGRAMMED, plan.finding)
-    if proof.evidence is Evidence.UNKNOWN:
-        message = f"{subject}, but whether the proxies use it is not known: {proof.why}"
+    if known.proof.evidence is Evidence.UNKNOWN:
+        message = f"{subject}, but whether the proxies use it is not known: {known.proof.why}"
         return _written(plan, verdict, "Written", Reason.NOT_VERIFIED, message)
     return _written(plan, verdict, "Written", Reason.PENDING, f"{subject}, and not every proxy uses it yet")
 
 
 def _written(plan: Plan, verdict: Verdict, state: State, reason: Reason, message: str) -> RouteStatus:
-    return RouteStatus(
-        service=plan.service,
-        provider=plan.provider,
-        mode="Owned" if plan.source is None else "Overlay",
-        object=_written_name(plan),
-        state=state,
-        reason=reason,
-        message=message,
-        observed_generation=verdict.member.sandbox.metadata.generation,
+    entry = plan.entry
+    return _unwritten(plan, verdict, state).model_copy(
+        update={
+            "provider": plan.provider,
+            "mode": "None" if entry is None else str(entry.mode),
+            "object": _names(plan, verdict),
+            "source": "" if entry is None else entry.source or "",
+            "choice": "" if entry is None else entry.why,
+            "findings": plan.findings,
+            "reason": reason,
+            "message": message,
+        }
     )
 
 
-def _written_name(plan: Plan) -> str:
-    return "" if plan.rendered is None else str(plan.rendered.obj["metadata"]["name"])
+def _names(plan: Plan, verdict: Verdict) -> str:
+    """The objects that hold the Sandbox's own rules."""
+    return ", ".join(part.name for part in own_parts(plan, verdict))
 
 
 def _unwritten(plan: Plan, verdict: Verdict, state: State) -> RouteStatus:
+    entry = entry_text(plan.key, verdict.service)
     return RouteStatus(
-        service=plan.service,
+        service=verdict.service.name,
+        entry=entry,
         provider="None",
         mode="None",
         state=state,
         reason=verdict.reason,
         message=verdict.message,
+        gateways=tuple(str(key) for key in plan.gateways) if entry == MESH_ENTRY else (),
         observed_generation=verdict.member.sandbox.metadata.generation,
     )
 
 
 def _leaving(verdict: Verdict) -> RouteStatus | None:
-    """The entry as it was, saying what it waits for."""
-    if verdict.member.entry is None:
+    """The row as it was, saying what it waits for."""
+    if verdict.row is None:
         return None
     change = {
         "state": "Written",
@@ -173,4 +204,4 @@ def _leaving(verdict: Verdict) -> RouteStatus | None:
         "message": "Waiting until no proxy has this route any more",
         "observed_generation": verdict.member.sandbox.metadata.generation,
     }
-    return verdict.member.entry.model_copy(update=change)
+    return verdict.row.model_copy(update=change)

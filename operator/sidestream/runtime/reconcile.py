@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -15,6 +16,9 @@ from sidestream.runtime.queue import WorkQueue
 
 DEADLINE_SECONDS: Final = 300.0
 """A reconcile that takes longer is stuck: it is cancelled and tried again."""
+
+K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 
 _log = structlog.get_logger(__name__)
 
@@ -42,22 +46,23 @@ class Outcome:
     changed: bool = False
 
 
-class Reconciler(Protocol):
-    """Brings what is to what should be, for one key; safe to run at any time, any number of times."""
+class Reconciler(Protocol[K_contra]):
+    """Brings what is to what should be, for one key; safe to run at any time, any number of times.
+
+    Keys are mostly `ObjectKey`s; their `str` stands in logs.
+    """
 
     @property
     def name(self) -> str:
         """The name in logs and metrics."""
         ...
 
-    async def reconcile(self, key: ObjectKey) -> Outcome:
+    async def reconcile(self, key: K_contra) -> Outcome:
         """Read, decide, write. Raises the errors of `sidestream.errors`."""
         ...
 
 
-async def run_reconciler(
-    queue: WorkQueue[ObjectKey], reconciler: Reconciler, clock: Clock, *, workers: int = 4
-) -> None:
+async def run_reconciler(queue: WorkQueue[K], reconciler: Reconciler[K], clock: Clock, *, workers: int = 4) -> None:
     """Work off `queue` until cancelled."""
     async with asyncio.TaskGroup() as group:
         group.create_task(queue.keep_time())
@@ -65,7 +70,7 @@ async def run_reconciler(
             group.create_task(_work(queue, reconciler, clock))
 
 
-async def _work(queue: WorkQueue[ObjectKey], reconciler: Reconciler, clock: Clock) -> None:
+async def _work(queue: WorkQueue[K], reconciler: Reconciler[K], clock: Clock) -> None:
     while True:
         key = await queue.get()
         try:
@@ -74,9 +79,7 @@ async def _work(queue: WorkQueue[ObjectKey], reconciler: Reconciler, clock: Cloc
             queue.done(key)
 
 
-async def reconcile_once(
-    queue: WorkQueue[ObjectKey], reconciler: Reconciler, key: ObjectKey, clock: Clock
-) -> Outcome | None:
+async def reconcile_once(queue: WorkQueue[K], reconciler: Reconciler[K], key: K, clock: Clock) -> Outcome | None:
     """Reconcile one key and queue it again where needed; None when it failed. Lets no error out but cancellation."""
     log = _log.bind(reconciler=reconciler.name, key=str(key))
     started = clock.monotonic()

@@ -12,14 +12,14 @@ from typing import Final
 from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
 from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE_SERVICE
-from sidestream.api.sandbox import RouteStatus
+from sidestream.api.sandbox import MESH_ENTRY, RouteStatus
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import DEPLOYMENTS, SERVICES
 from sidestream.sandbox.desired import Desired, is_asleep
 from sidestream.sandbox.handoffs import is_over
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import is_going
-from sidestream.sandbox.removal import Removal, Stage
+from sidestream.sandbox.removal import Removal, Stage, routed_services
 from sidestream.sandbox.waiting import wait_of
 
 _ASLEEP: Final = "A suspended Sandbox {}"
@@ -74,12 +74,10 @@ def routes_ready(
     if not services:
         text = "No Service leads to the forked Deployments"
         return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, text)
-    entries = {
-        entry.service: entry
-        for entry in observed.sandbox.status.routes
-        if entry.observed_generation == observed.sandbox.metadata.generation
-    }
-    verdicts = [_route_verdict(service, entries.get(service)) for service in services]
+    rows = [
+        row for row in observed.sandbox.status.routes if row.observed_generation == observed.sandbox.metadata.generation
+    ]
+    verdicts = [verdict for service in services for verdict in _route_verdicts(service, rows)]
     return next(
         (verdict for status in ("False", "Unknown") for verdict in verdicts if verdict.status == status),
         condition(ConditionType.ROUTES_READY, "True", Reason.PROGRAMMED, "All routes are in the proxies"),
@@ -182,23 +180,32 @@ def _forked_services(observed: Observed, desired: Iterable[Desired]) -> list[str
 
 
 def _suspended_routes(observed: Observed) -> Condition:
-    routed = tuple(sorted(route.service for route in observed.sandbox.status.routes))
+    routed = routed_services(observed.sandbox)
     if routed:
         text = removal_text(Removal(stage=Stage.ROUTES, names=routed))
         return _not(ConditionType.ROUTES_READY, Reason.DELETING, text)
     return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, _ASLEEP.format("takes no requests"))
 
 
-def _route_verdict(service: str, entry: RouteStatus | None) -> Condition:
-    if entry is None:
-        return _not(ConditionType.ROUTES_READY, Reason.PENDING, f"The route of Service {service} is being made")
+def _route_verdicts(service: str, rows: Iterable[RouteStatus]) -> list[Condition]:
+    """One for each way to a Service: the mesh's, the gateways' that its row names, and any other that has a row."""
+    known = {row.entry: row for row in rows if row.service == service}
+    mesh = known.get(MESH_ENTRY)
+    ways = [MESH_ENTRY, *sorted({*known, *(() if mesh is None else mesh.gateways)} - {MESH_ENTRY})]
+    return [_route_verdict(service, way, known.get(way)) for way in ways]
+
+
+def _route_verdict(service: str, way: str, row: RouteStatus | None) -> Condition:
+    subject = f"Service {service}" if way == MESH_ENTRY else f"Service {service} by {way}"
+    if row is None:
+        return _not(ConditionType.ROUTES_READY, Reason.PENDING, f"The route of {subject} is being made")
     status: Status = "False"
-    if entry.state == "Programmed":
+    if row.state in {"Programmed", "Unrouted"}:
         status = "True"
-    elif entry.state == "Written" and entry.reason == Reason.NOT_VERIFIED:
+    elif row.state == "Written" and row.reason == Reason.NOT_VERIFIED:
         status = "Unknown"
-    text = f"Service {service}: {entry.message or entry.state}"
-    return Condition(type=ConditionType.ROUTES_READY, status=status, reason=entry.reason, message=text)
+    text = f"{subject}: {row.message or row.state}"
+    return Condition(type=ConditionType.ROUTES_READY, status=status, reason=row.reason, message=text)
 
 
 def _not(type_: ConditionType, reason: Reason, message: str) -> Condition:

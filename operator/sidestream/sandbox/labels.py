@@ -9,9 +9,9 @@ from typing import Any
 from sidestream.api.conditions import Reason
 from sidestream.api.labels import GROUP, MANAGED_BY
 from sidestream.api.names import fork_name
+from sidestream.api.selectors import matches_selector
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
-from sidestream.kube.selectors import matches_selector
 from sidestream.sandbox.ownership import is_made
 
 Labels = Mapping[str, str]

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE_SERVICE, FORCE_CLEANUP
 from sidestream.api.names import fork_name
+from sidestream.api.sandbox import Sandbox
 from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object
 from sidestream.sandbox.draining import Target, draining_forks, remade_forks
 from sidestream.sandbox.handoffs import is_given_back, is_over
@@ -52,7 +53,7 @@ def removal_of_all(observed: Observed) -> Removal:
 
     What the user says meanwhile of how it ends is handed on to the KafkaRoutes.
     """
-    routed = tuple(sorted(route.service for route in observed.sandbox.status.routes))
+    routed = routed_services(observed.sandbox)
     if routed:
         return Removal(stage=Stage.ROUTES, names=routed)
     step = _step(observed, lambda _: True)
@@ -93,7 +94,12 @@ def _routes_without_service(observed: Observed) -> tuple[str, ...]:
     """Services that are still routed although no fork Service is offered for them; whose fork it was is not known."""
     labels = [item["metadata"]["labels"] for item in observed.ours(SERVICES)]
     offered = {item[BASELINE_SERVICE] for item in labels if BASELINE_SERVICE in item}
-    return tuple(sorted({route.service for route in observed.sandbox.status.routes} - offered))
+    return tuple(service for service in routed_services(observed.sandbox) if service not in offered)
+
+
+def routed_services(sandbox: Sandbox) -> tuple[str, ...]:
+    """The Services to whose forks some proxy may route, by any way."""
+    return tuple(sorted({route.service for route in sandbox.status.routes}))
 
 
 def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from builders import kafka_cluster, kafka_consumer, kafka_route, sandbox
+from builders import kafka_cluster, kafka_consumer, kafka_route, route_group, sandbox
 from sidestream.api.base import Model
 from sidestream.api.crd import KINDS, Kind, definition, differences, main, object_schema, write
 from sidestream.api.rules import Rule
@@ -17,7 +17,14 @@ from sidestream.kube import port
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = {
-    item["kind"]: item for item in (sandbox("alice"), kafka_cluster("main"), kafka_consumer("c"), kafka_route("r"))
+    item["kind"]: item
+    for item in (
+        sandbox("alice"),
+        route_group("release-42"),
+        kafka_cluster("main"),
+        kafka_consumer("c"),
+        kafka_route("r"),
+    )
 }
 
 for_each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -61,8 +68,11 @@ def test_conditions_merge_by_type(kind: Kind) -> None:
 
 @for_each_kind
 def test_a_status_has_no_defaults_but_for_keys(kind: Kind) -> None:
-    for path, node in nodes(object_schema(kind)["properties"]["status"]):
-        assert "default" not in node, path
+    status = object_schema(kind)["properties"]["status"]
+    lists = [node for _, node in nodes(status) if "x-kubernetes-list-map-keys" in node]
+    keys = [node["items"]["properties"][key] for node in lists for key in node["x-kubernetes-list-map-keys"]]
+    for path, node in nodes(status):
+        assert "default" not in node or any(node is key for key in keys), path
 
 
 @for_each_kind
@@ -137,8 +147,8 @@ def test_check_names_what_is_stale_missing_or_too_many(tmp_path: Path, capsys: p
     write(tmp_path)
     (tmp_path / "sandboxes.yaml").write_text("stale")
     (tmp_path / "kafkaroutes.yaml").unlink()
-    (tmp_path / "routegroups.yaml").write_text("left over")
-    assert differences(tmp_path) == ["kafkaroutes.yaml", "routegroups.yaml", "sandboxes.yaml"]
+    (tmp_path / "tenants.yaml").write_text("left over")
+    assert differences(tmp_path) == ["kafkaroutes.yaml", "sandboxes.yaml", "tenants.yaml"]
     assert main(["--check", str(tmp_path)]) == 1
     assert f"{tmp_path / 'sandboxes.yaml'} is not as the models say; run `make generate`" in capsys.readouterr().err
     write(tmp_path)

@@ -73,7 +73,7 @@ def test_the_operator_may_touch_the_kinds_of_its_seam_and_no_other(render: Rende
 
 def test_the_operator_only_reads_what_users_own(render: Render) -> None:
     found = rights(render(), "ClusterRole", "operator")
-    for item in (port.PODS, port.KAFKA_CLUSTERS, port.KAFKA_CONSUMERS):
+    for item in (port.PODS, port.ROUTE_GROUPS, port.KAFKA_CLUSTERS, port.KAFKA_CONSUMERS):
         assert found[item.group, item.plural] == READ, item.kind
     assert found["", "namespaces"] == {"list", "watch"}
 

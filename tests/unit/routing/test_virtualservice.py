@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builders import having, in_namespace, selecting, service
-from sidestream.api.conditions import Reason
 from sidestream.config import HeaderMode, HeaderSettings
-from sidestream.errors import InvalidInputError
 from sidestream.kube.port import VIRTUAL_SERVICES, Object
 from sidestream.routing import ownership
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
@@ -226,15 +224,3 @@ def test_many_tenants_are_guarded_where_matching_costs(count: int, mode: HeaderM
     rules = names(part(mesh_entry(DEFAULT), *(f"t{number:02}" for number in range(count)), mode=mode).obj)
     assert (rules[1] == "no-tenant") is is_guarded
     assert len(rules) == count + 2 + is_guarded
-
-
-def test_an_istio_that_serves_only_old_versions_is_refused() -> None:
-    with pytest.raises(InvalidInputError) as refused:
-        PROVIDER.entry(MESH_ORDERS, shop(missing=[VIRTUAL_SERVICES], is_old=True))
-    assert (refused.value.reason, refused.value.message) == (
-        Reason.MESH_NOT_FOUND,
-        (
-            "The cluster serves VirtualServices as networking.istio.io/v1beta1 only, not as networking.istio.io/v1; "
-            "install the CRDs of Istio 1.22 or newer"
-        ),
-    )

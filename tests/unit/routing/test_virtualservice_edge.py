@@ -221,14 +221,14 @@ def test_a_delegate_concerns_what_hands_over_to_it() -> None:
 
 def test_it_holds_the_tenants_rules_alone_for_the_same_hosts_and_gateways() -> None:
     (part,) = PROVIDER.render(entry(edge(bound("edge"))), [tenant("alice"), tenant("bob", "ledger")], edge()).parts
-    assert part.obj["metadata"]["name"] == "sidestream-edge.gateway"
+    assert part.obj["metadata"]["name"] == "sidestream-shop.edge.gateway"
     assert part.obj["metadata"]["annotations"]["sidestream.dev/entry"] == "VirtualService shop/edge"
     assert "sidestream.dev/baseline-service" not in part.obj["metadata"]["labels"]
     assert part.obj["spec"]["hosts"] == [HOST]
     assert part.obj["spec"]["gateways"] == ["istio-system/main"]
     assert [rule["name"] for rule in part.obj["spec"]["http"]] == ["probe", "tenant-alice"]
     assert part.probe is not None
-    assert part.probe.name == "shop/sidestream-edge.gateway"
+    assert part.probe.name == part.name
 
 
 # --- what is refused
@@ -293,7 +293,7 @@ REFUSED: dict[str, tuple[Objects, str]] = {
         ),
     ),
     "a delegate of ours beside others": (
-        edge(bound("edge", {"delegate": {"name": "sidestream-edge.gateway"}}, TO_ORDERS), bound("other")),
+        edge(bound("edge", {"delegate": {"name": "sidestream-shop.edge.gateway"}}, TO_ORDERS), bound("other")),
         (
             "VirtualService shop/edge shares a host at a gateway with shop/other, so rules within it would not come "
             "first; remove the delegate"

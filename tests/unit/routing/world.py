@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from builders import (
@@ -13,17 +14,75 @@ from builders import (
     sandbox,
     service,
 )
-from fakes.kube import FakeKubeApi
+from fakes.kube import KINDS, FakeKubeApi
+from sidestream.config import HeaderSettings
 from sidestream.errors import TransientError
 from sidestream.kube.events import EventRecorder
-from sidestream.kube.port import EVENTS, SANDBOXES, VIRTUAL_SERVICES, Object
+from sidestream.kube.port import EVENTS, LEASES, SANDBOXES, VIRTUAL_SERVICES, Object, Resource
+from sidestream.kube.reflector import Change
+from sidestream.routing.carriers import all_providers
+from sidestream.routing.entries import Door, EntryKey, EntryKind
+from sidestream.routing.hosts import DEFAULT_DOMAIN
+from sidestream.routing.index import RoutingIndex
 from sidestream.routing.proof import hash_in
-from sidestream.routing.reconcile import RoutingConfig, RoutingReconciler
+from sidestream.routing.reconcile import RoutingReconciler, Sight
 from sidestream.runtime.reconcile import ObjectKey, Outcome
 from unit.routing.things import ORDERS_FQDN, fork_deployment, fork_service
 
-KEY = ObjectKey("shop", "orders")
+KEY = EntryKey(EntryKind.MESH, "shop", "orders")
 OURS = "sidestream-orders"
+DOOR = Door(ORDERS_FQDN, 80, ORDERS_FQDN)
+
+
+class Mirror:
+    """The live copies as they would be if they never lagged: a `Cluster` and a `Copy` over the fake API server."""
+
+    domain = DEFAULT_DOMAIN
+
+    def __init__(self, api: FakeKubeApi) -> None:
+        self._api = api
+        self._seen: dict[tuple[Resource, ObjectKey], Object] = {}
+        self.providers = all_providers(HeaderSettings())
+        self.index = RoutingIndex(self, self.providers)
+        self.woken: set[EntryKey] = set()
+
+    def follow(self) -> None:
+        """Take note of all that has changed."""
+        now = {
+            (resource, ObjectKey(item["metadata"].get("namespace", ""), item["metadata"]["name"])): item
+            for resource in KINDS.values()
+            if resource not in (EVENTS, LEASES)
+            for item in self.all(resource)
+        }
+        for ident in self._seen.keys() - now.keys():
+            self._tell("DELETED", ident, self._seen.pop(ident))
+        for ident, obj in now.items():
+            before = self._seen.get(ident)
+            if before is None or before["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+                self._seen[ident] = obj
+                self._tell("ADDED" if before is None else "MODIFIED", ident, obj)
+
+    def is_served(self, resource: Resource) -> bool:
+        return self._api.is_served(resource)
+
+    def all(self, resource: Resource, namespace: str = "") -> Sequence[Object]:
+        if not self.is_served(resource):
+            return []
+        found = [item for _, item in sorted(self._api.stored(resource).items())]
+        return [item for item in found if namespace in ("", item["metadata"].get("namespace"))]
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        return self._api.live(resource, name, namespace) if self.is_served(resource) else None
+
+    def learn(self, resource: Resource, obj: Object) -> None:
+        self.follow()
+
+    def forget(self, resource: Resource, obj: Object) -> None:
+        self.follow()
+
+    def _tell(self, type_: Any, ident: tuple[Resource, ObjectKey], obj: Object) -> None:
+        resource, key = ident
+        self.woken |= self.index.take(resource, Change(type_, key, obj))
 
 
 class Mesh:
@@ -31,7 +90,7 @@ class Mesh:
 
     def __init__(self, api: FakeKubeApi) -> None:
         self._api = api
-        self._held: str | None = None
+        self._held: dict[str, str] = {}
         self.is_held = False
         self.is_away = False
         self.questions = 0
@@ -44,16 +103,21 @@ class Mesh:
     def follow(self) -> None:
         self.is_held = False
 
-    async def ask(self, host: str, port: int) -> tuple[str | None, ...]:
-        assert (host, port) == (ORDERS_FQDN, 80)
+    async def ask(self, door: Door, name: str) -> tuple[str | None, ...]:
         self.questions += 1
         if self.is_away:
             raise TransientError("the prober is away")
-        return (self._held if self.is_held else self._current(),) * 3
+        return ((self._held if self.is_held else self._current()).get(name),) * 3
 
-    def _current(self) -> str | None:
-        live = self._api.live(VIRTUAL_SERVICES, OURS)
-        return None if live is None else hash_in(live["spec"]["http"][0]["directResponse"]["body"]["string"])
+    def _current(self) -> dict[str, str]:
+        """What proxies would answer, by the name that is asked for."""
+        found: dict[str, str] = {}
+        for live in self._api.stored(VIRTUAL_SERVICES).values():
+            for rule in live["spec"].get("http") or ():
+                answer = hash_in((rule.get("directResponse") or {}).get("body", {}).get("string", ""))
+                if answer is not None:
+                    found[live["metadata"]["name"]] = answer
+        return found
 
 
 class World:
@@ -63,19 +127,21 @@ class World:
         self.api = FakeKubeApi(service("orders"), *objects)
         self.clock = FakeClock()
         self.mesh = Mesh(self.api)
+        self.mirror = Mirror(self.api)
         self.has_prober = has_prober
         self.restart()
 
     def restart(self) -> None:
         """A new process of the operator, which remembers nothing."""
         events = EventRecorder(self.api, self.clock)
-        config = RoutingConfig()
         prober = self.mesh if self.has_prober else None
-        self.reconciler = RoutingReconciler(self.api, events, self.clock, config, prober)
+        sight = Sight(self.mirror, self.mirror.index, self.mirror, self.mirror.providers)
+        self.reconciler = RoutingReconciler(self.api, events, self.clock, sight, prober)
 
-    async def reconcile(self) -> Outcome:
+    async def reconcile(self, key: EntryKey = KEY) -> Outcome:
         """One reconcile; time passes only where it waits for it."""
-        task = asyncio.create_task(self.reconciler.reconcile(KEY))
+        self.mirror.follow()
+        task = asyncio.create_task(self.reconciler.reconcile(key))
         await self.clock.advance(0)
         if not task.done():
             await self.clock.advance(3.0)

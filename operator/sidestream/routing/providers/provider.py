@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sidestream.kube.port import Object, Resource
-from sidestream.routing.entries import Entry, EntryKey
+from sidestream.routing.entries import Entry, EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.table import Tenant
+
+Ident = tuple[Resource, str, str]
+"""Kind, namespace and name of an object."""
+
+
+def ident_of(resource: Resource, obj: Object) -> Ident:
+    """Which object it is."""
+    return resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 class Cluster(Protocol):
@@ -46,9 +54,8 @@ class Part:
     """One object to write.
 
     `stage` orders them: what is of a later stage is written when the proxies have all of the earlier ones, and goes
-    before them. `keys` are the tenants whose rules are in it. `probe` is None where no proxy can be asked for it: then
-    the next stage need not wait for it. An object of ours that is no longer among an entry's parts goes when the
-    proxies have all parts.
+    before them; within a stage they are written in the order in which they are rendered. `keys` are the tenants whose
+    rules are in it. `probe` has the object's name; it is None where no proxy can be asked for it.
 
     `patches` is None for an object of our own, which is `obj` whole. Else it is a user's object as it was read, which
     its user lets us change, and `obj` is that object as it is to be. It is written only where `spec` differs, by a JSON
@@ -63,6 +70,16 @@ class Part:
     keys: frozenset[str] = frozenset()
     stage: int = 0
     patches: Object | None = None
+
+    @property
+    def ident(self) -> Ident:
+        """Which object it is."""
+        return ident_of(self.resource, self.obj)
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(self.obj["metadata"]["name"])
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,11 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """What status calls it."""
+        ...
+
+    @property
+    def carries(self) -> frozenset[EntryKind]:
+        """The kinds of entries that it has."""
         ...
 
     @property
