@@ -133,7 +133,7 @@ def _entries_of_root(root: Object, cluster: Cluster) -> Iterable[EntryKey]:
         hosts = root["spec"]["hosts"]
         named = {service_at(host, metadata["namespace"], cluster.domain) for host in hosts if not host.startswith("*")}
         wild = [host for host in hosts if host.startswith("*")]
-        services = [_host(item, cluster) for item in cluster.all(SERVICES)] if wild else []
+        services = [_host(item, cluster) for item in _users_services(cluster)] if wild else []
         covered = {service for service in services if any(service.is_covered_by(host) for host in wild)}
         for service in named | covered:
             if service is not None:
@@ -158,6 +158,11 @@ def _place(host: ServiceHost, found: UserRules, cluster: Cluster) -> dict[str, l
     namespaces = {item["metadata"]["name"] for item in cluster.all(NAMESPACES)}
     exported = ["*"] if found.mode is Mode.OWNED else sorted({host.namespace, *namespaces})
     return {"hosts": [host.fqdn], "exportTo": exported}
+
+
+def _users_services(cluster: Cluster) -> Iterable[Object]:
+    """All but the forks', which nobody calls by name."""
+    return (item for item in cluster.all(SERVICES) if not ownership.is_ours(item))
 
 
 def _host(service: Object, cluster: Cluster) -> ServiceHost:
