@@ -260,6 +260,32 @@ def namespace(name: str = NAMESPACE, *modifiers: Modifier) -> Object:
     return thing(port.NAMESPACES, name, {}, *modifiers)
 
 
+def disruption_budget(name: str = "orders", selector: Object | None = None, *modifiers: Modifier) -> Object:
+    """A PodDisruptionBudget that selects `app: <name>`, or by another LabelSelector."""
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": name}} if selector is None else selector}
+    return thing(port.DISRUPTION_BUDGETS, name, {"spec": spec}, *modifiers)
+
+
+def horizontal_autoscaler(name: str = "orders", *modifiers: Modifier) -> Object:
+    """A HorizontalPodAutoscaler of the Deployment of its name."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    return thing(port.HORIZONTAL_AUTOSCALERS, name, {"spec": {"scaleTargetRef": target, "maxReplicas": 9}}, *modifiers)
+
+
+def vertical_autoscaler(name: str = "orders", *modifiers: Modifier) -> Object:
+    """A VerticalPodAutoscaler of the Deployment of its name."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    return thing(port.VERTICAL_AUTOSCALERS, name, {"spec": {"targetRef": target}}, *modifiers)
+
+
+def scaled_object(name: str = "orders", *modifiers: Modifier) -> Object:
+    """KEDA's autoscaler of the Deployment of its name, by the lag of the consumer group of its name."""
+    trigger = {"type": "kafka", "metadata": {"consumerGroup": name, "topic": "orders.created"}}
+    return thing(
+        port.SCALED_OBJECTS, name, {"spec": {"scaleTargetRef": {"name": name}, "triggers": [trigger]}}, *modifiers
+    )
+
+
 def kafka_cluster(name: str = "main", *modifiers: Modifier) -> Object:
     return thing(port.KAFKA_CLUSTERS, name, {"spec": {"bootstrapServers": ["kafka:9092"]}}, *modifiers)
 

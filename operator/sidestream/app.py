@@ -25,6 +25,7 @@ from sidestream.kube.client import AioKubeApi, connect
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.leases import KubeLeaseStore
 from sidestream.routing.carriers import all_providers
+from sidestream.routing.checks.findings import READS
 from sidestream.routing.entries import EntryKey
 from sidestream.routing.proof import HttpProber
 from sidestream.routing.reconcile import RoutingReconciler, Sight
@@ -35,6 +36,7 @@ from sidestream.runtime.probes import Check, serve_probes
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey, Reconciler, run_reconciler
 from sidestream.sandbox.reconcile import SandboxReconciler
+from sidestream.sandbox.route_groups.reconcile import RouteGroupReconciler
 
 LEASE_NAME: Final = "sidestream-operator"
 
@@ -104,12 +106,13 @@ class _Pairs:
 
     routing: _Routing
     sandboxes: tuple[Queue, Reconciler[ObjectKey]]
+    route_groups: tuple[Queue, Reconciler[ObjectKey]]
     kafka_routes: tuple[Queue, Reconciler[ObjectKey]]
     kafka_consumers: tuple[Queue, Reconciler[ObjectKey]]
     kafka_clusters: tuple[Queue, Reconciler[ObjectKey]]
 
     def all(self) -> tuple[tuple[Queue, Reconciler[ObjectKey]], ...]:
-        return (self.sandboxes, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
+        return (self.sandboxes, self.route_groups, self.kafka_routes, self.kafka_consumers, self.kafka_clusters)
 
     def queues(self) -> Queues:
         return Queues(*(queue for queue, _ in self.all()))
@@ -132,7 +135,7 @@ async def _reconcilers(api: AioKubeApi, clock: Clock, settings: OperatorSettings
     events = EventRecorder(api, clock, instance=settings.identity)
     prober = HttpProber(settings.prober_url) if settings.prober_url else None
     providers = all_providers(settings.header)
-    store = RoutingStore(api, clock, providers)
+    store = RoutingStore(api, clock, providers, extra=READS)
     sight = Sight(store, store.index, store, providers)
 
     def fed(reconciler: Reconciler[ObjectKey]) -> tuple[Queue, Reconciler[ObjectKey]]:
@@ -142,6 +145,7 @@ async def _reconcilers(api: AioKubeApi, clock: Clock, settings: OperatorSettings
         yield _Pairs(
             routing=_Routing(store, WorkQueue("routing", clock), RoutingReconciler(api, events, clock, sight, prober)),
             sandboxes=fed(SandboxReconciler(api, events, clock)),
+            route_groups=fed(RouteGroupReconciler(api, events, clock)),
             kafka_routes=fed(KafkaRouteReconciler(api, events, clock, clusters, settings.header)),
             kafka_consumers=fed(KafkaConsumerReconciler(api, events, clock, clusters)),
             kafka_clusters=fed(KafkaClusterReconciler(api, events, clock, clusters)),

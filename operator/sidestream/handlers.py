@@ -21,12 +21,14 @@ from sidestream.kube.port import (
     KAFKA_CONSUMERS,
     KAFKA_ROUTES,
     PODS,
+    ROUTE_GROUPS,
     SANDBOXES,
     SERVICES,
     Resource,
 )
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey
+from sidestream.sandbox.route_groups.wakeups import RouteGroupWakeups
 from sidestream.sandbox.wakeups import SandboxWakeups
 
 Queue = WorkQueue[ObjectKey]
@@ -37,6 +39,7 @@ class Queues:
     """One queue per reconciler."""
 
     sandboxes: Queue
+    route_groups: Queue
     kafka_routes: Queue
     kafka_consumers: Queue
     kafka_clusters: Queue
@@ -47,6 +50,7 @@ class Wakeups:
     """What each domain has seen, to find the keys that an event concerns."""
 
     sandbox: SandboxWakeups = field(default_factory=SandboxWakeups)
+    group: RouteGroupWakeups = field(default_factory=RouteGroupWakeups)
     kafka: KafkaWakeups = field(default_factory=KafkaWakeups)
 
 
@@ -66,6 +70,7 @@ def register(registry: kopf.OperatorRegistry, queues: Queues, wakeups: Wakeups) 
 def resync(queues: Queues, wakeups: Wakeups) -> None:
     """Wake everything that was ever seen and is not gone."""
     _wake(queues.sandboxes, wakeups.sandbox.all_keys())
+    _wake(queues.route_groups, wakeups.group.all_keys())
     _wake(queues.kafka_routes, wakeups.kafka.all_routes())
     _wake(queues.kafka_consumers, wakeups.kafka.all_consumers())
     _wake(queues.kafka_clusters, wakeups.kafka.all_clusters())
@@ -87,10 +92,11 @@ def settings() -> kopf.OperatorSettings:
 
 
 def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
-    sandbox, kafka = wakeups.sandbox, wakeups.kafka
+    sandbox, group, kafka = wakeups.sandbox, wakeups.group, wakeups.kafka
 
     def on_sandbox(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_sandbox(obj, gone=gone))
+        _wake(queues.route_groups, group.of_sandbox(obj, gone=gone))
 
     def on_deployment(obj: dict[str, Any], *, gone: bool) -> None:
         _wake(queues.sandboxes, sandbox.of_deployment(obj, gone=gone))
@@ -121,6 +127,7 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
 
     return {
         SANDBOXES: on_sandbox,
+        ROUTE_GROUPS: _route_group_handler(queues, wakeups),
         DEPLOYMENTS: on_deployment,
         SERVICES: on_service,
         PODS: on_pod,
@@ -128,6 +135,15 @@ def _handlers(queues: Queues, wakeups: Wakeups) -> dict[Resource, Handler]:
         KAFKA_CONSUMERS: on_kafka_consumer,
         KAFKA_CLUSTERS: on_kafka_cluster,
     }
+
+
+def _route_group_handler(queues: Queues, wakeups: Wakeups) -> Handler:
+    def on_route_group(obj: dict[str, Any], *, gone: bool) -> None:
+        groups, members = wakeups.group.of_group(obj, gone=gone)
+        _wake(queues.route_groups, groups)
+        _wake(queues.sandboxes, wakeups.sandbox.with_rivals(members))
+
+    return on_route_group
 
 
 def _subscribe(registry: kopf.OperatorRegistry, resource: Resource, handler: Handler) -> None:

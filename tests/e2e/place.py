@@ -12,6 +12,7 @@ from sidestream.kube.port import (
     KAFKA_CONSUMERS,
     KAFKA_ROUTES,
     PODS,
+    ROUTE_GROUPS,
     SANDBOXES,
     SERVICES,
     VIRTUAL_SERVICES,
@@ -105,8 +106,13 @@ class Place:
             },
         }
 
-    def deploy_consumer(self, name: str = "worker", *, topic: str = "orders.created", **spec: Any) -> None:
-        """A Deployment that consumes through the SDK, with its topic, KafkaCluster and KafkaConsumer of this spec."""
+    def deploy_consumer(
+        self, name: str = "worker", *, topic: str = "orders.created", command: list[str] = CONSUMER, **spec: Any
+    ) -> str:
+        """A Deployment that consumes through the SDK, with its KafkaCluster, KafkaConsumer of this spec, and topic.
+
+        Returns the topic's full name.
+        """
         topic = self.topic(topic)
         env = {
             "KAFKA_BOOTSTRAP": self.kafka_inside,
@@ -117,8 +123,9 @@ class Place:
         }
         self.declare_cluster(self.kafka_inside)
         self.declare_consumer(name, topic, **spec)
-        self.deploy(name, command=CONSUMER, env=env)
+        self.deploy(name, command=command, env=env)
         self.until(KAFKA_CONSUMERS, name, is_condition("Accepted"))
+        return topic
 
     def topic(self, name: str) -> str:
         """A topic that is this test's own."""
@@ -165,6 +172,11 @@ class Place:
         """A Sandbox that forks these Deployments, or with these entries of `spec.workloads`."""
         wanted = workloads or [{"deployment": deployment} for deployment in deployments]
         return self.cluster.apply(SANDBOXES, _object(SANDBOXES, name, self.namespace, {"workloads": wanted, **spec}))
+
+    def route_group(self, name: str, *sandboxes: str) -> Object:
+        """A RouteGroup of these Sandboxes, with its name as the key."""
+        spec = {"routingKey": name, "sandboxes": {"names": list(sandboxes)}}
+        return self.cluster.apply(ROUTE_GROUPS, _object(ROUTE_GROUPS, name, self.namespace, spec))
 
     def until(
         self, resource: Resource, name: str, holds: Callable[[Object | None], bool], timeout: float = SETTLE_SECONDS

@@ -33,6 +33,8 @@ LIST_KEYS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Sandbox", "status.routes"): ("service", "entry"),
     ("Sandbox", "status.kafka"): ("consumer",),
     ("Sandbox", "status.conditions"): ("type",),
+    ("RouteGroup", "status.members"): ("sandbox",),
+    ("RouteGroup", "status.conditions"): ("type",),
     ("KafkaCluster", "spec.propertiesFrom"): ("secret",),
     ("KafkaCluster", "status.conditions"): ("type",),
     ("KafkaConsumer", "status.conditions"): ("type",),

@@ -121,6 +121,12 @@ def entry(service: str) -> Object:
     return {"service": service, "provider": "VirtualService", "mode": "Owned", "state": "Written", "reason": "Pending"}
 
 
+def told(name: str, *findings: str) -> Object:
+    """A workload's status with findings of these reasons."""
+    found = [{"reason": reason, "message": f"{reason} of {name}"} for reason in findings]
+    return {"deployment": name, "fork": f"{name}-alice", "services": [], "findings": found}
+
+
 LIFETIME = {"ttl": "1h", "from": "Creation"}
 
 STORIES: list[tuple[str, list[Step]]] = [
@@ -160,6 +166,12 @@ STORIES: list[tuple[str, list[Step]]] = [
         creating(),
         saying(MANAGER_SANDBOX, routingKey="alice", conditions=[]),
         saying(MANAGER_SANDBOX, routingKey="alice", conditions=[READY]),
+    ]),
+    ("findings of a workload come and go", [
+        creating(),
+        saying(MANAGER_SANDBOX, workloads=[told("orders"), told("stock", "A")]),
+        saying(MANAGER_SANDBOX, workloads=[told("orders", "B", "A"), told("stock", "A")]),
+        saying(MANAGER_SANDBOX, workloads=[told("orders", "A"), told("stock")]),
     ]),
     ("each route has its own manager", [
         creating(),

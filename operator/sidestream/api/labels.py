@@ -41,7 +41,7 @@ FINALIZER: Final = f"{GROUP}/cleanup"
 """Finalizer on Sandbox and KafkaRoute."""
 
 MANAGER_SANDBOX: Final = "sidestream-sandbox"
-"""Field manager of forks, KafkaRoutes and of Sandbox.status without its routes."""
+"""Field manager of forks, KafkaRoutes, of Sandbox.status without its routes, and of RouteGroup.status."""
 
 MANAGER_ROUTING: Final = "sidestream-routing"
 """Field manager of VirtualServices."""

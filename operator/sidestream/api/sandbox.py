@@ -118,6 +118,13 @@ class SandboxSpec(Model):
     )
 
 
+class FindingStatus(Model):
+    """Something that users should know of although it stops nothing; docs/reference/findings.md has a row for each."""
+
+    reason: str
+    message: str
+
+
 class WorkloadStatus(Model):
     """One fork as last seen."""
 
@@ -126,13 +133,16 @@ class WorkloadStatus(Model):
     services: tuple[str, ...] = Field(default=(), json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ready_replicas: int = 0
     baseline_generation: int = 0
-
-
-class FindingStatus(Model):
-    """Something that users should know of although it stops nothing; docs/reference/findings.md has a row for each."""
-
-    reason: str
-    message: str
+    keys: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="What this fork answers to: the Sandbox's own key, then those of its RouteGroups.",
+    )
+    findings: tuple[FindingStatus, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="What else speaks of the baseline and not of the fork, such as an autoscaler.",
+    )
 
 
 class RouteStatus(Model):

@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from sidestream.api.conditions import Condition, Reason
-from sidestream.api.kafka import KafkaRoute
+from sidestream.api.kafka import KafkaRoute, Phase
 from sidestream.api.labels import FORCE_CLEANUP, FORCE_CLEANUP_DISCARD
 from sidestream.kafka import fencing
 from sidestream.kafka.fencing import Ends, Side
 from sidestream.kafka.port import Group, GroupState, Positions, TopicPartition
-from sidestream.kafka.steps import Observed, Place, Step, in_phase_for, ready, seen
+from sidestream.kafka.steps import Observed, Place, Step, in_phase_for, not_ready_for, ready, seen
 from sidestream_sdk.fences import Due
 
 _FASTEST: Final = 0.1
@@ -42,18 +42,28 @@ def answered(route: KafkaRoute, observed: Observed) -> fencing.Claims:
 
 
 def other_claims(route: KafkaRoute, observed: Observed) -> Mapping[str, str]:
-    """The Sandbox of each key that another route on the same baseline group claims."""
-    return {
-        claim.key: other.spec.sandbox
-        for other in observed.others
-        if other.metadata.uid != route.metadata.uid
-        for claim in other.status.claims
-    }
+    """The Sandbox of each key that another route on the same baseline group claims, or still may claim.
+
+    A key that goes from one fork of a Deployment to another is for a moment in both specs: whoever comes first must not
+    claim it before the other has let go, or both would.
+    """
+    found: dict[str, str] = {}
+    for other in observed.others:
+        if other.metadata.uid == route.metadata.uid or other.spec.cluster != route.spec.cluster:
+            continue
+        may_claim = other.spec.deployment == route.spec.deployment and other.spec.sandbox != route.spec.sandbox
+        wanted = other.spec.keys if may_claim and not other.is_deleting else ()
+        found |= dict.fromkeys((*wanted, *(claim.key for claim in other.status.claims)), other.spec.sandbox)
+    return found
 
 
 def ask(route: KafkaRoute, observed: Observed, condition: Condition, now: datetime) -> Step | None:
     """Wait for what is owed by either side, or write it for a group without members; None when nothing is owed."""
-    look = min(max(in_phase_for(route, now) / 20.0, _FASTEST), _SLOWEST)
+    waited = in_phase_for(route, now)
+    if route.status.phase is Phase.ACTIVE and condition.status != "True":
+        # for a key that joined a fork which has been Active for long
+        waited = not_ready_for(route, now)
+    look = min(max(waited / 20.0, _FASTEST), _SLOWEST)
     step: Step | None = None
     for side in (baseline_of(observed), fork_of(observed)):
         dues = fencing.owed(route, side)
@@ -63,7 +73,7 @@ def ask(route: KafkaRoute, observed: Observed, condition: Condition, now: dateti
         if stood_in is not None:
             return Step(seen(route.status, observed.group), condition, effect=stood_in)
         told = condition
-        if in_phase_for(route, now) >= PATIENCE_SECONDS and condition.status != "True":
+        if waited >= PATIENCE_SECONDS and condition.status != "True":
             told = _silent(route, side, dues)
         step = step or Step(seen(route.status, observed.group), told, look_after=look)
     return step

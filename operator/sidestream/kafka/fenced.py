@@ -7,11 +7,12 @@ The group is made there, and the mapping lets the fork join it. A route that is 
 Active first: what the baseline was asked it may have acknowledged, and then only the fork handles these records.
 
 A key that joins a fork that is Active already, and a partition that is added, are announced to the fork first (Aware),
-which has passed by records of the key until then.
+which has passed by records of the key until then. A key that another fork still has joins when that one is through.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -23,6 +24,7 @@ from sidestream.kafka.asking import answered, ask, other_claims
 from sidestream.kafka.membership import await_fork
 from sidestream.kafka.port import Position, TopicPartition
 from sidestream.kafka.steps import (
+    BUSY_SECONDS,
     REFUSED_SECONDS,
     News,
     NewsReason,
@@ -66,7 +68,8 @@ def _begin(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
         return obstacle
     topics = topics_of(observed)
     partitions = groups.partitions_of(topics)
-    claims = [fencing.claimed(route.metadata.uid, key, partitions, "Ask", now) for key in sorted(route.spec.keys)]
+    free = sorted(set(route.spec.keys) - other_claims(route, observed).keys())
+    claims = [fencing.claimed(route.metadata.uid, key, partitions, "Ask", now) for key in free]
     group = recorded(GroupStatus(name=route.spec.fork_group, cluster_id=observed.cluster_id), observed.group)
     status = moved(route, Phase.PREPARING, now, group=group, topics=listed(topics), claims=tuple(claims))
     return Step(status, _preparing(route), look_after=0)
@@ -124,12 +127,26 @@ def _serve(route: KafkaRoute, observed: Observed, now: datetime) -> Step:
     claims = _with_keys(route, answered(route, observed), observed, now)
     status = seen(route.status, observed.group)
     if claims != route.status.claims:
-        return Step(status.model_copy(update={"claims": claims}), condition, look_after=0)
+        changed = route.model_copy(update={"status": status.model_copy(update={"claims": claims})})
+        return Step(changed.status, _with_all_keys(changed, observed, condition), look_after=0)
+    return _await(route, observed, status, now)
+
+
+def _await(route: KafkaRoute, observed: Observed, status: KafkaRouteStatus, now: datetime) -> Step:
+    """Nothing to record: wait for the fork to join, and for what either side owes."""
     step = await_fork(route, observed, status, now)
+    has_joined = step.ready.status == "True"
+    step = replace(step, ready=_with_all_keys(route, observed, step.ready))
+    if has_joined and step.ready.status != "True":
+        step = replace(step, look_after=REFUSED_SECONDS)
+    if any(map(fencing.is_leaving, route.status.claims)):
+        # somebody may wait for this key, and nobody tells us when the last record is passed
+        step = replace(step, look_after=min(step.look_after, BUSY_SECONDS))
     asking = ask(route, observed, step.ready, now)
-    if asking is None:
-        return step
-    return asking if asking.effect is not None else _sooner(step, asking)
+    if asking is None or asking.effect is not None:
+        return asking or step
+    told = asking.ready if has_joined else step.ready
+    return replace(step, ready=told, look_after=min(step.look_after, asking.look_after))
 
 
 def _followed(route: KafkaRoute, observed: Observed) -> KafkaRouteStatus | None:
@@ -178,16 +195,39 @@ def _silent_baseline(route: KafkaRoute, observed: Observed) -> Step | None:
 
 
 def _unfinished(route: KafkaRoute, observed: Observed) -> Step | None:
-    """Changes of one key follow one another: wait until an older one is gone."""
+    """Changes of one key follow one another: wait until an older one is gone, unless another key can begin."""
     taken = other_claims(route, observed)
-    key = next((key for key in sorted(route.spec.keys) if key in taken), None)
-    if key is None:
+    key = min(route.spec.keys)
+    if not taken.keys() >= set(route.spec.keys):
         return None
+    return Step(route.status, _taken(route, key, taken[key]), look_after=REFUSED_SECONDS)
+
+
+def _with_all_keys(route: KafkaRoute, observed: Observed, condition: Condition) -> Condition:
+    """The condition, unless it is True and the fork does not yet have every key of the spec."""
+    taken = other_claims(route, observed)
+    for key in sorted(route.spec.keys) if condition.status == "True" else ():
+        claims = [item for item in route.status.claims if item.key == key]
+        if any(not fencing.is_leaving(one) and not fencing.is_joining(one, route.status.claims) for one in claims):
+            continue
+        return _taken(route, key, taken[key]) if not claims and key in taken else _joining(route, key)
+    return condition
+
+
+def _taken(route: KafkaRoute, key: str, sandbox: str) -> Condition:
     message = (
-        f"Waiting until the hand-off of tenant {key} to Sandbox {taken[key]} is over: consumer group "
+        f"Waiting until the hand-off of tenant {key} to Sandbox {sandbox} is over: consumer group "
         f"{route.spec.baseline_group} has yet to pass the records that were that Sandbox's"
     )
-    return Step(route.status, ready("False", Reason.PENDING, message), look_after=REFUSED_SECONDS)
+    return ready("False", Reason.PENDING, message)
+
+
+def _joining(route: KafkaRoute, key: str) -> Condition:
+    message = (
+        f"Waiting until the members of consumer groups {route.spec.baseline_group} and {group_name(route)} acknowledge "
+        f"from which records on tenant {key} goes to {group_name(route)}"
+    )
+    return ready("False", Reason.RECONCILING, message)
 
 
 def _preparing(route: KafkaRoute) -> Condition:
@@ -204,8 +244,4 @@ def _handed_over(route: KafkaRoute) -> Condition:
 
 
 def _with_news(step: Step, news: News) -> Step:
-    return Step(step.status, step.ready, step.effect, (*step.news, news), step.look_after)
-
-
-def _sooner(step: Step, other: Step) -> Step:
-    return Step(step.status, step.ready, step.effect, step.news, min(step.look_after, other.look_after))
+    return replace(step, news=(*step.news, news))

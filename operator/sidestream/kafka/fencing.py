@@ -110,6 +110,17 @@ def is_leaving(claim: ClaimStatus) -> bool:
     return any(fence.state in _LEAVING for fence in claim.fences)
 
 
+def is_joining(claim: ClaimStatus, claims: Claims) -> bool:
+    """Whether the claim has still to get to where another of the route's claims is, on any partition.
+
+    On a partition that was added all claims begin at the same time, which is not meant.
+    """
+    served = {
+        place_of(fence) for other in claims if other.id != claim.id for fence in other.fences if fence.state == "From"
+    }
+    return any(fence.state in {"Aware", "Ask"} and place_of(fence) in served for fence in claim.fences)
+
+
 def retiring(claims: Claims) -> Claims:
     """The claims whose fork is through, as the baseline is told them before they go."""
     return _each_fence(claims, lambda _, fence: fence.model_copy(update={"state": "Retire"}))

@@ -20,7 +20,7 @@ REFUSED_SECONDS: Final = 5.0
 """How soon we look again for what only a user can mend outside of Kubernetes, such as a missing topic."""
 
 BUSY_SECONDS: Final = 2.0
-"""How soon we look again for members that ought not to be there."""
+"""How soon we look again for members that ought not to be there, or for what will be over soon without an event."""
 
 _FASTEST: Final = 0.3
 _SLOWEST: Final = 5.0
@@ -170,8 +170,9 @@ def pace(waited: float) -> float:
 
 
 def tenants(route: KafkaRoute) -> str:
-    """The route's tenants for messages: `tenant alice`."""
-    keys = sorted(route.spec.keys)
+    """The route's tenants for messages: `tenant alice`. Under `Fenced` those that it claims already, if any."""
+    claimed = {claim.key for claim in route.status.claims if route.is_deleting or claim.key in route.spec.keys}
+    keys = sorted(claimed or route.spec.keys)
     return f"tenant {keys[0]}" if len(keys) == 1 else f"tenants {', '.join(keys)}"
 
 

@@ -167,7 +167,7 @@ class Reflector:
         self._set(_key(obj), self._keep(obj))
 
     def forget(self, obj: Object) -> None:
-        """Take over a deletion, without waiting for its event."""
+        """Take over a deletion, without waiting for its event; a successor of the same name stays."""
         held = self._objects.get(_key(obj))
         if held is not None and held["metadata"]["uid"] == obj["metadata"]["uid"]:
             self._set(_key(obj), None)
@@ -189,8 +189,10 @@ class Reflector:
         events = self._api.watch(self.resource, self._namespace, labels=self._labels, resource_version=self._version)
         async with aclosing(events):  # type: ignore[type-var]
             async for event in events:
-                if event.type != "BOOKMARK":
-                    self._set(_key(event.object), None if event.type == "DELETED" else self._keep(event.object))
+                if event.type == "DELETED":
+                    self.forget(event.object)
+                elif event.type != "BOOKMARK":
+                    self._set(_key(event.object), self._keep(event.object))
                 self._version = event.object["metadata"]["resourceVersion"]
                 self._heard()
 

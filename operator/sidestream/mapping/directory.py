@@ -78,11 +78,13 @@ class Directory:
         """The cluster's, which has to be known before the first answer is asked for."""
         self._header = header
         self._consumers: Index[KafkaConsumer, Workload] = Index(
-            lambda item: Workload(item.metadata.namespace, item.spec.deployment)
+            lambda item: (Workload(item.metadata.namespace, item.spec.deployment),)
         )
-        self._claims: Index[Claim, Workload] = Index(lambda item: Workload(item.namespace, item.deployment))
-        self._claims_of_sandbox: Index[Claim, ObjectKey] = Index(lambda item: ObjectKey(item.namespace, item.sandbox))
-        self._tenants: Index[Sandbox, str] = Index(lambda item: item.routing_key)
+        self._claims: Index[Claim, Workload] = Index(lambda item: (Workload(item.namespace, item.deployment),))
+        self._claims_of_sandbox: Index[Claim, ObjectKey] = Index(
+            lambda item: (ObjectKey(item.namespace, item.sandbox),)
+        )
+        self._tenants: Index[Sandbox, str] = Index(lambda item: (item.routing_key, *item.status.routing_keys))
         self._versions: dict[Workload, int] = {}
         self._encoded: dict[Workload, Encoded] = {}
 
@@ -126,7 +128,7 @@ class Directory:
         sandboxes = self._sandboxes(key)
         if not sandboxes:
             return None
-        return TenantAnswer(key=key, sandboxes=tuple(self._tenant_sandbox(sandbox) for sandbox in sandboxes))
+        return TenantAnswer(key=key, sandboxes=tuple(self._tenant_sandbox(sandbox, key) for sandbox in sandboxes))
 
     def tenants(self, *, after: str = "", limit: int) -> TenantsAnswer:
         """A page of at most `limit` tenants whose keys come after `after`."""
@@ -164,10 +166,12 @@ class Directory:
     def _sandboxes(self, key: str) -> list[Sandbox]:
         return sorted(self._tenants.find(key), key=lambda item: item.metadata.key)
 
-    def _tenant_sandbox(self, sandbox: Sandbox) -> TenantSandbox:
+    def _tenant_sandbox(self, sandbox: Sandbox, key: str) -> TenantSandbox:
+        """What of the Sandbox serves the key: of one that is a RouteGroup's it may be a part."""
         metadata, status = sandbox.metadata, sandbox.status
         ready = find_condition(status.conditions, ConditionType.READY)
         claims = self._claims_of_sandbox.find(ObjectKey(metadata.namespace, metadata.name))
+        is_own = key == sandbox.routing_key
         return TenantSandbox(
             namespace=metadata.namespace,
             name=metadata.name,
@@ -175,8 +179,13 @@ class Directory:
             workloads=tuple(
                 TenantWorkload(deployment=item.deployment, fork=item.fork, services=item.services)
                 for item in status.workloads
+                if is_own or key in item.keys
             ),
-            routes=tuple(TenantRoute(service=item.service, state=item.state) for item in status.routes),
+            routes=tuple(
+                TenantRoute(service=item.service, state=item.state)
+                for item in status.routes
+                if is_own or key in item.keys
+            ),
             consumers=tuple(
                 TenantConsumer(
                     consumer=f"{claim.namespace}/{claim.deployment}",
@@ -185,6 +194,7 @@ class Directory:
                     phase=claim.phase,
                 )
                 for claim in _by_name(claims)
+                if is_own or key in claim.keys
             ),
         )
 

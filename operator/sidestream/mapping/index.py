@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, KeysView
+from collections.abc import Callable, Collection, Hashable, Iterable, KeysView
 from typing import Generic, TypeVar
 
 from sidestream.runtime.reconcile import ObjectKey
@@ -12,10 +12,10 @@ G = TypeVar("G", bound=Hashable)
 
 
 class Index(Generic[M, G]):
-    """`group_of` says by what an object is found."""
+    """`groups_of` says by what an object is found."""
 
-    def __init__(self, group_of: Callable[[M], G]) -> None:
-        self._group_of = group_of
+    def __init__(self, groups_of: Callable[[M], Iterable[G]]) -> None:
+        self._groups_of = groups_of
         self._objects: dict[ObjectKey, M] = {}
         self._groups: dict[G, dict[ObjectKey, M]] = {}
 
@@ -23,18 +23,17 @@ class Index(Generic[M, G]):
         """Take in an object's new state, None when it is gone; returns the groups that it left, joined or is in."""
         touched = set()
         old = self._objects.pop(key, None)
-        if old is not None:
-            group = self._group_of(old)
+        for group in () if old is None else set(self._groups_of(old)):
             touched.add(group)
             members = self._groups[group]
             del members[key]
             if not members:
                 del self._groups[group]
         if new is not None:
-            group = self._group_of(new)
-            touched.add(group)
             self._objects[key] = new
-            self._groups.setdefault(group, {})[key] = new
+            for group in self._groups_of(new):
+                touched.add(group)
+                self._groups.setdefault(group, {})[key] = new
         return touched
 
     def get(self, key: ObjectKey) -> M | None:

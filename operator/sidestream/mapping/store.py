@@ -53,7 +53,7 @@ class MappingStore:
                 SANDBOXES,
                 Sandbox.from_json,
                 self._directory.put_sandbox,
-                keeping("conditions", "workloads", "routes"),
+                keeping("conditions", "routingKeys", "workloads", "routes"),
             ),
         )
 

@@ -48,6 +48,12 @@ class _Says:
     entries: frozenset[EntryKey] = frozenset()
     services: frozenset[ServiceHost] = frozenset()
 
+    @property
+    def from_gateways(self) -> frozenset[ServiceHost]:
+        """The Services to which requests from outside are led."""
+        is_at_gateway = any(key.kind is not EntryKind.MESH for key in self.entries)
+        return self.services if is_at_gateway else frozenset()
+
 
 class RoutingIndex:
     """Fed by `take`; `cluster` is the view of the same objects, already changed when `take` is called."""
@@ -58,6 +64,7 @@ class RoutingIndex:
         for provider in providers:
             for resource in provider.reads:
                 self._readers[resource].append(provider)
+        self._carried = {resource for provider in providers for resource in (*provider.reads, *provider.writes)}
         self._sandboxes: dict[ObjectKey, KnownSandbox] = {}
         self._tenancies: dict[str, Tenancy] = {}
         self._rows: dict[EntryKey, set[ObjectKey]] = defaultdict(set)
@@ -118,11 +125,13 @@ class RoutingIndex:
     def refresh(self) -> None:
         """Read again what users' objects say, once all that it depends on is known."""
         for ident in list(self._says):
-            resource, key = ident
-            obj = self._cluster.get(resource, key.namespace, key.name)
             self._forget_said(ident)
-            if obj is not None:
-                self._remember_said(ident, self._said(resource, obj))
+        for resource in self._readers:
+            for obj in self._cluster.all(resource):
+                said = self._said(resource, obj)
+                if said.entries and not is_ours(obj):
+                    key = ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+                    self._remember_said((resource, key), said)
 
     # --- changes
 
@@ -130,7 +139,7 @@ class RoutingIndex:
         """Take note of a difference; returns the entries that must be looked at again."""
         key, obj, is_gone = change.key, change.object, change.type == "DELETED"
         concerned: set[EntryKey] = set()
-        if resource in self._readers:
+        if resource in self._carried:
             concerned |= self._take_route(resource, key, obj, is_gone=is_gone)
         if resource == SANDBOXES:
             concerned |= self._take_sandbox(key, obj, is_gone=is_gone)
@@ -151,16 +160,22 @@ class RoutingIndex:
         if ours is not None:
             _set_or_drop(self._written, ours, ident, None, is_gone=is_gone)
             return {ours}
-        if is_ours(obj):
+        if is_ours(obj) or resource not in self._readers:
             return set()
-        before = self._forget_said(ident)
-        now = _Says() if is_gone else self._said(resource, obj)
+        before, said = self._forget_said(ident), self._said(resource, obj)
+        now = _Says() if is_gone else said
         if now.entries:
             self._remember_said(ident, now)
         if not before.entries and not now.entries:
             # such as a gateway: whom it concerns is more to find out than to look again
             return self.all_entries()
-        return {entry for entry in before.entries | now.entries if self._matters(entry)}
+        # a Service's own entry tells which gateways lead to it
+        told = {
+            EntryKey(EntryKind.MESH, service.namespace, service.name)
+            for service in before.from_gateways ^ now.from_gateways
+        }
+        # of one that is gone what it says by now: Services may have come that its wildcards cover
+        return {entry for entry in before.entries | said.entries | told if self._matters(entry)}
 
     def _take_sandbox(self, key: ObjectKey, raw: Object, *, is_gone: bool) -> set[EntryKey]:
         before = self._sandboxes.pop(key, None)

@@ -74,8 +74,3 @@ class Ledger:
         """For how many seconds an object has awaited its proof; None when it does not."""
         record = self._records.get(name)
         return None if record is None or record.unproven_since is None else now - record.unproven_since
-
-    @property
-    def departing(self) -> dict[str, Proof]:
-        """The objects that are deleted and that proxies may still have."""
-        return {name: record.proof for name, record in self._records.items() if record.config_hash is None}

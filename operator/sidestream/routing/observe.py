@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sidestream.api.labels import BASELINE, SANDBOX
 from sidestream.api.sandbox import RouteStatus, Sandbox
-from sidestream.kube.port import Object, Resource
+from sidestream.kube.port import DEPLOYMENTS, Object, Resource
 from sidestream.routing.choice import Choice, choose
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
@@ -19,13 +19,18 @@ from sidestream.runtime.reconcile import ObjectKey
 
 @dataclass(frozen=True)
 class Fork:
-    """A fork Service that stands in for `service`: the fork Deployment behind it, and the keys that it answers to."""
+    """A fork Service that stands in for `service`: the Deployments behind it, and the keys that it answers to.
+
+    `made` is the fork Deployment as it is, `baseline` the one that was forked; None where there is none.
+    """
 
     service: ServiceHost
     host: ServiceHost
     deployment: str
     is_ready: bool
     keys: tuple[str, ...]
+    made: Object | None = None
+    baseline: Object | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Observed:
 def observe(key: EntryKey, cluster: Cluster, index: RoutingIndex, providers: Sequence[Provider]) -> Observed | None:
     """Everything about one entry; None when nobody's fork is behind it and nothing is left of such a time."""
     choice = choose(key, cluster, providers)
-    members = _members(key, choice, cluster.domain, index)
+    members = _members(key, choice, cluster, index)
     held = tuple(index.written(key))
     if not members and not held:
         return None
@@ -62,7 +67,7 @@ def observe(key: EntryKey, cluster: Cluster, index: RoutingIndex, providers: Seq
     return Observed(key, choice, members, held, tuple(sorted(gateways)))
 
 
-def _members(key: EntryKey, choice: Choice, domain: str, index: RoutingIndex) -> tuple[Member, ...]:
+def _members(key: EntryKey, choice: Choice, cluster: Cluster, index: RoutingIndex) -> tuple[Member, ...]:
     known: dict[ObjectKey, KnownSandbox] = {}
     forks: dict[ObjectKey, list[Fork]] = {}
     for service in sorted(choice.services):
@@ -73,7 +78,7 @@ def _members(key: EntryKey, choice: Choice, domain: str, index: RoutingIndex) ->
                 continue
             ident = ObjectKey(service.namespace, owner.sandbox.metadata.name)
             known[ident] = owner
-            forks.setdefault(ident, []).append(_fork(service, fork_service, domain, index))
+            forks.setdefault(ident, []).append(_fork(service, fork_service, cluster, index))
     for owner in index.with_rows(key):
         known.setdefault(ObjectKey(owner.sandbox.metadata.namespace, owner.sandbox.metadata.name), owner)
     return tuple(
@@ -87,14 +92,16 @@ def _members(key: EntryKey, choice: Choice, domain: str, index: RoutingIndex) ->
     )
 
 
-def _fork(service: ServiceHost, fork_service: Object, domain: str, index: RoutingIndex) -> Fork:
+def _fork(service: ServiceHost, fork_service: Object, cluster: Cluster, index: RoutingIndex) -> Fork:
     metadata = fork_service["metadata"]
     baseline, sandbox = metadata["labels"].get(BASELINE, ""), metadata["labels"][SANDBOX]
     deployment = index.fork_deployment(fork_service)
     return Fork(
         service=service,
-        host=ServiceHost(service.namespace, metadata["name"], domain),
+        host=ServiceHost(service.namespace, metadata["name"], cluster.domain),
         deployment=metadata["name"] if deployment is None else deployment["metadata"]["name"],
         is_ready=is_ready(deployment),
         keys=index.tenancy(service.namespace).keys_of(sandbox, baseline),
+        made=deployment,
+        baseline=cluster.get(DEPLOYMENTS, service.namespace, baseline),
     )

@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Final
 
 from sidestream.api.conditions import Reason
-from sidestream.api.sandbox import FindingStatus
 from sidestream.errors import InvalidInputError
-from sidestream.kube.port import Object
+from sidestream.kube.port import SERVICES, Object
+from sidestream.routing.checks import subject as checks
+from sidestream.routing.checks.findings import findings_of
+from sidestream.routing.checks.subject import Finding
 from sidestream.routing.entries import Door, Entry, EntryKey
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.observe import Observed
@@ -39,7 +41,7 @@ class Plan:
     doors: tuple[Door, ...] = ()
     why_unprovable: str = _NO_DOOR
     finding: str = ""
-    findings: tuple[FindingStatus, ...] = ()
+    findings: Mapping[ServiceHost, tuple[Finding, ...]] = field(default_factory=dict)
     gateways: tuple[EntryKey, ...] = ()
 
     @cached_property
@@ -78,7 +80,10 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
     if choice.entry is None or provider is None:
         return plan
     plan = replace(plan, provider=provider.name, why_unprovable=choice.entry.why_unprovable or _NO_DOOR)
+    findings = _findings(observed, provider, choice.entry, cluster)
+    plan = replace(plan, findings=findings)
     try:
+        _refuse_what_is_blocked(findings)
         rendered = _rendered(provider, choice.entry, routing, cluster)
     except InvalidInputError as error:
         return refused(plan, Reason(error.reason), error.message)
@@ -146,6 +151,30 @@ def own_parts(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
     """The parts that hold a routed Sandbox's rules, each once, in the plan's order of its keys."""
     found = {part.ident: part for key in sorted(verdict.keys) for part in plan.parts_by_key.get(key, ())}
     return tuple(found.values())
+
+
+def _findings(
+    observed: Observed, provider: Provider, entry: Entry, cluster: Cluster
+) -> dict[ServiceHost, tuple[Finding, ...]]:
+    """What is around the Services that have forks here."""
+    forks: dict[ServiceHost, list[checks.Fork]] = {}
+    for member in observed.members:
+        for fork in member.forks:
+            if fork.made is not None:
+                forks.setdefault(fork.service, []).append(checks.Fork(fork.host, fork.made, fork.baseline))
+    found = {}
+    for host, made in forks.items():
+        service = cluster.get(SERVICES, host.namespace, host.name)
+        if service is not None:
+            found[host] = findings_of(checks.Subject(entry, provider.name, service, tuple(made), cluster))
+    return found
+
+
+def _refuse_what_is_blocked(findings: Mapping[ServiceHost, tuple[Finding, ...]]) -> None:
+    for found in findings.values():
+        for finding in found:
+            if finding.blocks_as is not None:
+                raise InvalidInputError(finding.blocks_as, finding.message)
 
 
 def _rendered(provider: Provider, entry: Entry, routing: Routing, cluster: Cluster) -> Rendered:

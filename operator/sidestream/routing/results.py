@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from sidestream.api.conditions import Reason
-from sidestream.api.sandbox import MESH_ENTRY, RouteStatus
+from sidestream.api.sandbox import MESH_ENTRY, FindingStatus, RouteStatus
 from sidestream.routing.plan import Plan, own_parts, parts_for, written_names
 from sidestream.routing.proof import NOT_ASKED, Evidence, Proof
 from sidestream.routing.rows import entry_text
@@ -43,12 +43,15 @@ class Known:
 
     @property
     def is_settled(self) -> bool:
-        """Whether what depends on it may go on: it is proven, or nobody can be asked and time has passed."""
+        """Whether what depends on it may go on: it is proven, or nobody can be asked and time has passed.
+
+        What was proven as it is stays so while nobody can be asked any more; then it does not wait (`waited` is None).
+        """
         match self.proof.evidence:
             case Evidence.PROVEN:
                 return True
             case Evidence.UNKNOWN:
-                return (self.waited or 0.0) >= GONE_UNSEEN_SECONDS
+                return self.waited is None or self.waited >= GONE_UNSEEN_SECONDS
             case Evidence.NOT_YET:
                 return False
 
@@ -167,10 +170,20 @@ def _written(plan: Plan, verdict: Verdict, state: State, reason: Reason, message
             "object": _names(plan, verdict),
             "source": "" if entry is None else entry.source or "",
             "choice": "" if entry is None else entry.why,
-            "findings": plan.findings,
+            "findings": _findings(plan, verdict),
             "reason": reason,
             "message": message,
         }
+    )
+
+
+def _findings(plan: Plan, verdict: Verdict) -> tuple[FindingStatus, ...]:
+    """What is found about the Service, or about this Sandbox's fork of it."""
+    forks = {fork.host.name for fork in verdict.member.forks}
+    return tuple(
+        FindingStatus(reason=finding.reason, message=finding.message)
+        for finding in plan.findings.get(verdict.service, ())
+        if not finding.fork or finding.fork in forks
     )
 
 
@@ -191,6 +204,7 @@ def _unwritten(plan: Plan, verdict: Verdict, state: State) -> RouteStatus:
         message=verdict.message,
         gateways=tuple(str(key) for key in plan.gateways) if entry == MESH_ENTRY else (),
         observed_generation=verdict.member.sandbox.metadata.generation,
+        keys=tuple(sorted(verdict.keys)),
     )
 
 

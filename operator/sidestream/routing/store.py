@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from sidestream.api.labels import MANAGED_BY, MANAGED_BY_VALUE
 from sidestream.kube.copies import Copies, Scope, without_managed_fields
 from sidestream.kube.port import DEPLOYMENTS, NAMESPACES, ROUTE_GROUPS, SANDBOXES, SERVICES, Object, Resource
 from sidestream.kube.reflector import Change, WatchableApi
@@ -22,6 +21,16 @@ from sidestream.runtime.clock import Clock
 
 def _nobody_listens(_: EntryKey) -> None:
     """Where wake-ups go before `run`."""
+
+
+def _what_selectors_see(deployment: Object) -> Object:
+    """`Keep` the labels of a Deployment and its pods, and how many pods are ready; the rest is most of it."""
+    pods = {"metadata": {"labels": deployment["spec"]["template"].get("metadata", {}).get("labels") or {}}}
+    return {
+        **without_managed_fields({name: deployment[name] for name in ("apiVersion", "kind", "metadata")}),
+        "spec": {"template": pods},
+        "status": {"readyReplicas": (deployment.get("status") or {}).get("readyReplicas", 0)},
+    }
 
 
 class RoutingStore:
@@ -47,7 +56,7 @@ class RoutingStore:
             ROUTE_GROUPS: optional,
             NAMESPACES: lean,
             SERVICES: lean,
-            DEPLOYMENTS: Scope(labels=f"{MANAGED_BY}={MANAGED_BY_VALUE}", keep=without_managed_fields),
+            DEPLOYMENTS: Scope(keep=_what_selectors_see),
         }
         self._copies = Copies(api, clock, scopes, self._take)
         self.index = RoutingIndex(self, providers)

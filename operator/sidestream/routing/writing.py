@@ -62,6 +62,9 @@ class Writer:
                 is_rbac = error.status == HTTPStatus.FORBIDDEN
                 reason = Reason.UNAUTHORIZED if is_rbac else Reason.ROUTE_CONFLICT
                 plan = refused(plan, reason, error.message, part.keys or None)
+                if not part.keys:
+                    # what the others need is not there
+                    break
         deleted = {ident[2]: stage_of(plan.held[ident]) for ident in step.deletes}
         for ident in step.deletes:
             await self._delete(ident, plan.held[ident])

@@ -11,7 +11,7 @@ from typing import Final
 
 from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
 from sidestream.api.kafka import KafkaRoute
-from sidestream.api.labels import BASELINE_SERVICE
+from sidestream.api.labels import BASELINE, BASELINE_SERVICE
 from sidestream.api.sandbox import MESH_ENTRY, RouteStatus
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import DEPLOYMENTS, SERVICES
@@ -67,6 +67,7 @@ def routes_ready(
         if removal.stage is Stage.ROUTES:
             return _not(ConditionType.ROUTES_READY, Reason.DELETING, removal_text(removal))
     services = _forked_services(observed, desired)
+    keys_of = observed.tenancy.keys_of
     if observed.sandbox.spec.suspended and not services:
         return _suspended_routes(observed)
     if not services and problem is not None:
@@ -77,7 +78,11 @@ def routes_ready(
     rows = [
         row for row in observed.sandbox.status.routes if row.observed_generation == observed.sandbox.metadata.generation
     ]
-    verdicts = [verdict for service in services for verdict in _route_verdicts(service, rows)]
+    verdicts = [
+        verdict
+        for service, baseline in services.items()
+        for verdict in _route_verdicts(service, rows, keys_of(observed.sandbox.metadata.name, baseline))
+    ]
     return next(
         (verdict for status in ("False", "Unknown") for verdict in verdicts if verdict.status == status),
         condition(ConditionType.ROUTES_READY, "True", Reason.PROGRAMMED, "All routes are in the proxies"),
@@ -172,11 +177,14 @@ def _awaited_groups(item: Desired) -> str:
     return f"KafkaRoute {', '.join(names)} has its consumer group" if names else "an earlier hand-off has ended"
 
 
-def _forked_services(observed: Observed, desired: Iterable[Desired]) -> list[str]:
-    """The baseline Services whose requests should reach a fork: those wanted, and those that have a stand-in."""
-    objects = [service for item in desired for service in item.services] + observed.ours(SERVICES)
+def _forked_services(observed: Observed, desired: Iterable[Desired]) -> dict[str, str]:
+    """The baseline Services whose requests should reach a fork: those wanted, and those that have a stand-in.
+
+    Each with the Deployment to whose fork it leads.
+    """
+    objects = [*observed.ours(SERVICES), *(service for item in desired for service in item.services)]
     labels = [service["metadata"].get("labels") or {} for service in objects]
-    return sorted({item[BASELINE_SERVICE] for item in labels if BASELINE_SERVICE in item})
+    return dict(sorted((item[BASELINE_SERVICE], item[BASELINE]) for item in labels if BASELINE_SERVICE in item))
 
 
 def _suspended_routes(observed: Observed) -> Condition:
@@ -187,18 +195,22 @@ def _suspended_routes(observed: Observed) -> Condition:
     return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, _ASLEEP.format("takes no requests"))
 
 
-def _route_verdicts(service: str, rows: Iterable[RouteStatus]) -> list[Condition]:
+def _route_verdicts(service: str, rows: Iterable[RouteStatus], keys: Sequence[str]) -> list[Condition]:
     """One for each way to a Service: the mesh's, the gateways' that its row names, and any other that has a row."""
     known = {row.entry: row for row in rows if row.service == service}
     mesh = known.get(MESH_ENTRY)
     ways = [MESH_ENTRY, *sorted({*known, *(() if mesh is None else mesh.gateways)} - {MESH_ENTRY})]
-    return [_route_verdict(service, way, known.get(way)) for way in ways]
+    return [_route_verdict(service, way, known.get(way), keys) for way in ways]
 
 
-def _route_verdict(service: str, way: str, row: RouteStatus | None) -> Condition:
+def _route_verdict(service: str, way: str, row: RouteStatus | None, keys: Sequence[str]) -> Condition:
     subject = f"Service {service}" if way == MESH_ENTRY else f"Service {service} by {way}"
     if row is None:
         return _not(ConditionType.ROUTES_READY, Reason.PENDING, f"The route of {subject} is being made")
+    missing = [key for key in keys[1:] if key not in row.keys]
+    if missing and row.state == "Programmed":
+        text = f"The route of {subject} is being made for {', '.join(missing)}, too"
+        return _not(ConditionType.ROUTES_READY, Reason.PENDING, text)
     status: Status = "False"
     if row.state in {"Programmed", "Unrouted"}:
         status = "True"

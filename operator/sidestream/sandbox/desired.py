@@ -15,12 +15,20 @@ from sidestream.api.conditions import Reason
 from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE_SERVICE, SANDBOX
 from sidestream.api.names import fork_name
-from sidestream.api.sandbox import Sandbox, Workload
+from sidestream.api.sandbox import Workload
 from sidestream.errors import InvalidInputError
-from sidestream.kube.port import CONTROLLER_REVISIONS, DEPLOYMENTS, KAFKA_ROUTES, SERVICES, Object, Resource
+from sidestream.kube.port import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    KAFKA_ROUTES,
+    SERVICES,
+    Object,
+    Resource,
+)
 from sidestream.sandbox.fork import fork_deployment, stopped, template_mark, wanted_replicas
 from sidestream.sandbox.handoffs import Handoff, group_of, handoffs_of, is_over, is_working
-from sidestream.sandbox.labels import Selection, selections_of
+from sidestream.sandbox.labels import Selection, budgets_of, selections_of
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import baseline_of, is_made, is_ours, name_of
 from sidestream.sandbox.pinning import pinned_baseline, snapshot
@@ -86,10 +94,11 @@ def desired_workloads(observed: Observed) -> tuple[Desired, ...]:
     A Service that leads to several of the baselines gets one stand-in, which leads to the fork of the first of them.
     """
     selections = selections_of(observed.all(DEPLOYMENTS), observed.all(SERVICES))
+    budgets = budgets_of(observed.all(DISRUPTION_BUDGETS))
     served: set[str] = set()
     result = []
     for workload in observed.sandbox.spec.workloads:
-        item = _desired(observed, workload, selections)
+        item = _desired(observed, workload, selections, budgets)
         item = replace(item, services=tuple(service for service in item.services if name_of(service) not in served))
         served |= {name_of(service) for service in item.services}
         result.append(item)
@@ -105,12 +114,16 @@ def first_problem(observed: Observed, desired: tuple[Desired, ...]) -> InvalidIn
     return None
 
 
-def _desired(observed: Observed, workload: Workload, selections: tuple[Selection, ...]) -> Desired:
+def _desired(
+    observed: Observed, workload: Workload, selections: tuple[Selection, ...], budgets: tuple[Selection, ...]
+) -> Desired:
     sandbox = observed.sandbox
     name = fork_name(workload.deployment, sandbox.metadata.name)
     routes, asleep = observed.our_routes(), is_asleep(observed)
+    # one that is taken keeps what it has, as long as the Sandbox is not accepted
+    keys = observed.tenancy.keys_of(sandbox.metadata.name, workload.deployment) or (sandbox.routing_key,)
     handoffs = handoffs_of(
-        sandbox, workload.deployment, observed.consumers, observed.clusters, routes, is_asleep=asleep
+        sandbox, workload.deployment, observed.consumers, observed.clusters, routes, keys=keys, is_asleep=asleep
     )
     mine = [route for route in routes.values() if route.spec.deployment == workload.deployment]
     lasting = {handoff.name for handoff in handoffs if not handoff.must_go}
@@ -131,7 +144,7 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
         revision = _revision(observed, workload, name)
         source = baseline if revision is None else pinned_baseline(revision)
         variables = [variable for handoff in handoffs for variable in handoff.variables]
-        fork = fork_deployment(source, sandbox, workload, selections, variables)
+        fork = fork_deployment(source, sandbox, workload, selections, variables, budgets=budgets)
     except InvalidInputError as problem:
         return replace(item, problem=problem)
     pod_labels = baseline["spec"]["template"]["metadata"].get("labels") or {}
@@ -151,24 +164,13 @@ def _desired(observed: Observed, workload: Workload, selections: tuple[Selection
 
 def _refuse_what_is_taken(observed: Observed, workload: Workload) -> None:
     sandbox = observed.sandbox
-    older = [
-        other
-        for other in observed.others
-        if other.routing_key == sandbox.routing_key
-        and any(item.deployment == workload.deployment for item in other.spec.workloads)
-        and _age(other) < _age(sandbox)
-    ]
-    if older:
-        holder = min(older, key=_age).metadata.name
+    holder = observed.tenancy.owner(sandbox.routing_key, workload.deployment)
+    if holder != sandbox.metadata.name:
         raise InvalidInputError(
             Reason.WORKLOAD_TAKEN,
             f"Sandbox {holder} is older and forks it for routing key {sandbox.routing_key} already; take the workload "
             "out of one of the two, or give this Sandbox another routing key",
         )
-
-
-def _age(sandbox: Sandbox) -> tuple[str, str]:
-    return sandbox.metadata.creation_timestamp, sandbox.metadata.key
 
 
 def _baseline(observed: Observed, workload: Workload) -> Object:

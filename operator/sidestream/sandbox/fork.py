@@ -16,7 +16,7 @@ from sidestream.api.sandbox import Sandbox, Workload
 from sidestream.kube.apply import canonical_hash
 from sidestream.kube.port import DEPLOYMENTS, Object
 from sidestream.sandbox.containers import with_overrides
-from sidestream.sandbox.labels import Selection, escaped_labels
+from sidestream.sandbox.labels import Selection, labels_apart
 from sidestream.sandbox.ownership import fork_selector, made, made_labels, made_metadata, name_of
 from sidestream.sandbox.patching import patched
 from sidestream.sandbox.variables import Variable, resolved, taken_over, tells_all, told
@@ -46,10 +46,12 @@ def fork_deployment(
     workload: Workload,
     selections: Sequence[Selection],
     variables: Iterable[Variable] = (),
+    *,
+    budgets: Sequence[Selection] = (),
 ) -> Object:
     """The fork of `baseline` as the Sandbox wants it, at full strength.
 
-    `selections` are the selectors its pods must stay out of.
+    `selections` are the selectors its pods must stay out of, `budgets` those that they stay out of where they can.
 
     Raises:
         InvalidInputError: ContainerNotFound, PatchFailed or ForkMatchesBaselineService.
@@ -63,7 +65,7 @@ def fork_deployment(
     pod_spec = told(fork["spec"]["template"]["spec"], sandbox.metadata.name, variables)
     template = fork["spec"]["template"]["metadata"]
     labels = {**(template.get("labels") or {}), **made_labels(sandbox, workload.deployment)}
-    labels = escaped_labels(labels, selections, sandbox.metadata.name)
+    labels = labels_apart(labels, selections, budgets, sandbox.metadata.name)
     fork = _marked(_with_template(fork, spec=pod_spec, metadata={**template, "labels": labels}))
     return {**fork, "metadata": _metadata(fork, baseline, sandbox, workload)}
 

@@ -98,11 +98,12 @@ def handoffs_of(
     clusters: Mapping[str, KafkaCluster],
     routes: Mapping[str, KafkaRoute],
     *,
+    keys: tuple[str, ...],
     is_asleep: bool = False,
 ) -> tuple[Handoff, ...]:
     """The hand-offs of the Sandbox's fork of `deployment`, by consumer; `routes` are its own KafkaRoutes by name.
 
-    A Sandbox that is asleep wants none: those that live go.
+    `keys` are those that this fork answers to. A Sandbox that is asleep wants none: those that live go.
     """
     mine = sorted(
         (item for item in consumers if item.spec.deployment == deployment), key=lambda item: item.metadata.name
@@ -110,16 +111,23 @@ def handoffs_of(
     if is_asleep:
         live = ((consumer, fork_name(consumer.metadata.name, sandbox.metadata.name)) for consumer in mine)
         return tuple(Handoff(consumer, name, routes[name]) for consumer, name in live if name in routes)
-    return tuple(_handoff(sandbox, consumer, clusters.get(consumer.spec.cluster), routes) for consumer in mine)
+    return tuple(
+        _handoff(sandbox, consumer, clusters.get(consumer.spec.cluster), routes, keys=keys) for consumer in mine
+    )
 
 
 def _handoff(
-    sandbox: Sandbox, consumer: KafkaConsumer, cluster: KafkaCluster | None, routes: Mapping[str, KafkaRoute]
+    sandbox: Sandbox,
+    consumer: KafkaConsumer,
+    cluster: KafkaCluster | None,
+    routes: Mapping[str, KafkaRoute],
+    *,
+    keys: tuple[str, ...],
 ) -> Handoff:
     name = fork_name(consumer.metadata.name, sandbox.metadata.name)
     live = routes.get(name)
     try:
-        spec = _spec(sandbox, consumer, _group_name(sandbox, consumer, cluster, live))
+        spec = _spec(sandbox, consumer, _group_name(sandbox, consumer, cluster, live), keys)
     except InvalidInputError as problem:
         return Handoff(consumer, name, live, problem=problem)
     if live is not None and (live.is_deleting or not _is_same_handoff(live.spec, spec)):
@@ -128,7 +136,7 @@ def _handoff(
     return Handoff(consumer, name, live, route=made(KAFKA_ROUTES, metadata, spec=spec.to_json()))
 
 
-def _spec(sandbox: Sandbox, consumer: KafkaConsumer, group: str) -> KafkaRouteSpec:
+def _spec(sandbox: Sandbox, consumer: KafkaConsumer, group: str, keys: tuple[str, ...]) -> KafkaRouteSpec:
     spec = consumer.spec
     return KafkaRouteSpec(
         sandbox=sandbox.metadata.name,
@@ -139,7 +147,7 @@ def _spec(sandbox: Sandbox, consumer: KafkaConsumer, group: str) -> KafkaRouteSp
         baseline_group=spec.group,
         fork_group=group,
         topics=tuple(sorted(spec.topics)),
-        keys=(sandbox.routing_key,),
+        keys=keys,
         coordination=spec.coordination,
         poll_interval=spec.poll_interval,
         drain=sandbox.spec.drain,

@@ -36,6 +36,12 @@ class Selection:
         return frozenset(named | set(self.selector.get("matchLabels") or {}))
 
     @property
+    def keys(self) -> frozenset[str]:
+        """Every label that it speaks of."""
+        expressions = self.selector.get("matchExpressions") or ()
+        return frozenset({item["key"] for item in expressions} | set(self.selector.get("matchLabels") or {}))
+
+    @property
     def mentioned(self) -> frozenset[tuple[str, str]]:
         """Every key and value that it speaks of."""
         expressions = self.selector.get("matchExpressions") or ()
@@ -58,6 +64,20 @@ def selections_of(deployments: Iterable[Object], services: Iterable[Object]) -> 
     return tuple(sorted(found, key=lambda selection: selection.owner))
 
 
+def budgets_of(budgets: Iterable[Object]) -> tuple[Selection, ...]:
+    """The selectors of PodDisruptionBudgets, which would count a fork's pods among those that they protect.
+
+    Left out are those that speak of forks: whoever wrote them meant them so.
+    """
+    found = [
+        Selection(f"PodDisruptionBudget {item['metadata']['name']}", (item.get("spec") or {}).get("selector") or {})
+        for item in budgets
+        if (item.get("spec") or {}).get("selector") is not None
+    ]
+    meant_for_all = [selection for selection in found if not any(map(_is_ours, selection.keys))]
+    return tuple(sorted(meant_for_all, key=lambda selection: selection.owner))
+
+
 def escaped_labels(labels: Labels, selections: Sequence[Selection], sandbox: str) -> dict[str, str]:
     """`labels` with as few values changed as it takes for no selection to pick them; the same for the same input.
 
@@ -67,7 +87,7 @@ def escaped_labels(labels: Labels, selections: Sequence[Selection], sandbox: str
     Raises:
         InvalidInputError: ForkMatchesBaselineService, naming a selection that picks the pods whatever their values.
     """
-    changeable = frozenset(key for key in labels if key != MANAGED_BY and not key.startswith(f"{GROUP}/"))
+    changeable = frozenset(key for key in labels if not _is_ours(key))
     fresh = _fresh_values({key: labels[key] for key in changeable}, selections, sandbox)
     ways: list[frozenset[str]] = [frozenset()]
     stubborn = ""
@@ -89,6 +109,34 @@ def escaped_labels(labels: Labels, selections: Sequence[Selection], sandbox: str
         f"{stubborn} selects the fork's pods whatever values their labels have; give it a selector that names a label "
         "with its value",
     )
+
+
+def labels_apart(
+    labels: Labels, selections: Sequence[Selection], wishes: Sequence[Selection], sandbox: str
+) -> dict[str, str]:
+    """`escaped_labels` that also stay out of as many of `wishes`, in their order, as can be escaped.
+
+    Raises:
+        InvalidInputError: as `escaped_labels`, for a selection; never for a wish.
+    """
+    # nothing escapes those without a demand, and most namespaces have no others that resist
+    wishes = [wish for wish in wishes if wish.demanded_keys]
+    try:
+        return escaped_labels(labels, [*selections, *wishes], sandbox)
+    except InvalidInputError:
+        kept = list(selections)
+    current = escaped_labels(labels, kept, sandbox)
+    for wish in wishes:
+        try:
+            current = escaped_labels(labels, [*kept, wish], sandbox)
+        except InvalidInputError:
+            continue
+        kept.append(wish)
+    return current
+
+
+def _is_ours(key: str) -> bool:
+    return key == MANAGED_BY or key.startswith(f"{GROUP}/")
 
 
 def _fresh_values(labels: Labels, selections: Iterable[Selection], sandbox: str) -> dict[str, str]:

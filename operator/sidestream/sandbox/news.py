@@ -13,7 +13,7 @@ from sidestream.sandbox.ownership import baseline_of, name_of
 
 
 class EventReason(StrEnum):
-    """Reasons of Events on a Sandbox; a Warning that it is refused or not ready has its condition's."""
+    """Reasons of Events on a Sandbox; a Warning has that of the condition or the finding that it tells of."""
 
     FORK_CREATED = "ForkCreated"
     FORK_REMOVED = "ForkRemoved"
@@ -59,6 +59,13 @@ def news_of_conditions(sandbox: Sandbox, status: SandboxStatus) -> tuple[News, .
     if ready is not None and _is_true(find_condition(before, ConditionType.READY)):
         return _told(ready.reason, ready, "Warning")
     return ()
+
+
+def news_of_findings(sandbox: Sandbox, status: SandboxStatus) -> tuple[News, ...]:
+    """Tells of each finding about a fork when it is new; what is told of several forks alike is told once."""
+    known = {finding for workload in sandbox.status.workloads for finding in workload.findings}
+    found = dict.fromkeys(finding for workload in status.workloads for finding in workload.findings)
+    return tuple(News(item.reason, item.message, "Warning") for item in found if item not in known)
 
 
 def news_of_deletion(sandbox: Sandbox) -> tuple[News, ...]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from sidestream.api.kafka import KafkaCluster, KafkaConsumer
 from sidestream.api.labels import MANAGED_BY, MANAGED_BY_VALUE, SANDBOX
 from sidestream.api.names import fork_name
+from sidestream.api.route_group import RouteGroup
 from sidestream.api.sandbox import Sandbox
+from sidestream.errors import NotServedError
 from sidestream.kube.port import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
@@ -18,6 +21,7 @@ from sidestream.kube.port import (
     KAFKA_CONSUMERS,
     KAFKA_ROUTES,
     PODS,
+    ROUTE_GROUPS,
     SANDBOXES,
     SERVICES,
     KubeApi,
@@ -25,9 +29,12 @@ from sidestream.kube.port import (
     Resource,
 )
 from sidestream.kube.selectors import selector_text
+from sidestream.sandbox.checks import READS
 from sidestream.sandbox.draining import needs_baseline
 from sidestream.sandbox.observed import Observed
 from sidestream.sandbox.ownership import name_of
+
+M = TypeVar("M")
 
 _MADE = (DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS, KAFKA_ROUTES)
 
@@ -53,12 +60,14 @@ async def _observe_made(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed
 
 async def _observe_all(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
     namespace = sandbox.metadata.namespace
-    deployments, services, pods, others, consumers = await asyncio.gather(
+    deployments, services, pods, others, groups, consumers, around = await asyncio.gather(
         api.list(DEPLOYMENTS, namespace),
         api.list(SERVICES, namespace),
         _made(api, PODS, sandbox),
         api.list(SANDBOXES, namespace),
+        route_groups(api, namespace),
         _consumers(api, sandbox),
+        _around(api, namespace),
     )
     pinned = [item.deployment for item in sandbox.spec.workloads if item.baseline_updates == "Pin"]
     revisions, routes, clusters = await asyncio.gather(
@@ -74,12 +83,33 @@ async def _observe_all(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
             SERVICES: _by_name(services),
             CONTROLLER_REVISIONS: revisions,
             KAFKA_ROUTES: routes,
+            **around,
         },
         pods=tuple(pods),
         others=_others(others, sandbox),
+        groups=groups,
         consumers=consumers,
         clusters=clusters,
     )
+
+
+async def route_groups(api: KubeApi, namespace: str) -> tuple[RouteGroup, ...]:
+    """The RouteGroups of a namespace; one that cannot be read has no members."""
+    try:
+        items = await api.list(ROUTE_GROUPS, namespace)
+    except NotServedError:
+        # the operator is newer than the definitions in the cluster, which know of no RouteGroup
+        return ()
+    return tuple(readable(items, RouteGroup.from_json))
+
+
+def readable(items: Iterable[Object], parse: Callable[[Object], M]) -> Iterator[M]:
+    """The objects that can be read; others are not served, and so they hold nothing."""
+    for item in items:
+        try:
+            yield parse(item)
+        except ValidationError:
+            continue
 
 
 async def _made(api: KubeApi, resource: Resource, sandbox: Sandbox) -> list[Object]:
@@ -100,6 +130,19 @@ async def _made_or_named(
     return found
 
 
+async def _around(api: KubeApi, namespace: str) -> dict[Resource, dict[str, Object]]:
+    """What may speak of the namespace's baselines, by kind and name; no objects of a kind that is not served."""
+    lists = await asyncio.gather(*(_served(api, resource, namespace) for resource in READS))
+    return {resource: _by_name(items) for resource, items in zip(READS, lists, strict=True)}
+
+
+async def _served(api: KubeApi, resource: Resource, namespace: str) -> list[Object]:
+    try:
+        return await api.list(resource, namespace)
+    except NotServedError:
+        return []
+
+
 async def _consumers(api: KubeApi, sandbox: Sandbox) -> tuple[KafkaConsumer, ...]:
     """The KafkaConsumers of the Sandbox's workloads."""
     forked = {item.deployment for item in sandbox.spec.workloads}
@@ -113,16 +156,8 @@ async def _clusters(api: KubeApi, names: Iterable[str]) -> Mapping[str, KafkaClu
 
 
 def _others(items: Iterable[Object], sandbox: Sandbox) -> tuple[Sandbox, ...]:
-    """The other Sandboxes; one that cannot be read is not served and so holds nothing."""
-    others = []
-    for item in items:
-        if item["metadata"].get("uid") == sandbox.metadata.uid:
-            continue
-        try:
-            others.append(Sandbox.from_json(item))
-        except ValidationError:
-            continue
-    return tuple(others)
+    others = (item for item in items if item["metadata"].get("uid") != sandbox.metadata.uid)
+    return tuple(readable(others, Sandbox.from_json))
 
 
 def _by_name(items: Iterable[Object]) -> dict[str, Object]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sidestream.api.kafka import KafkaCluster, KafkaConsumer, KafkaRoute
+from sidestream.api.route_group import RouteGroup
 from sidestream.api.sandbox import Sandbox
+from sidestream.api.tenancy import Tenancy
 from sidestream.kube.port import KAFKA_ROUTES, Object, Resource
 from sidestream.sandbox.ownership import baseline_of, is_ours, name_of
 
@@ -18,11 +21,12 @@ Ref = tuple[Resource, str]
 class Observed:
     """What is, as read within one reconcile.
 
-    `objects` holds by kind and name: all Deployments and Services of the namespace, and of ControllerRevisions and
-    KafkaRoutes the Sandbox's own and those that hold a name it needs. `pods` are those of its forks, `others` the
-    other Sandboxes of the namespace, `consumers` those of its workloads, `clusters` theirs. `rejections` are objects
-    that the API server refused in this very reconcile, with its words. While the Sandbox is being deleted only what
-    was made for it is read, unless a fork that works off records has to be made from its baseline again.
+    `objects` holds by kind and name: all Deployments and Services of the namespace, all that `checks` look at, and of
+    ControllerRevisions and KafkaRoutes the Sandbox's own and those that hold a name it needs. `pods` are those of its
+    forks, `others` the other Sandboxes of the namespace, `groups` its RouteGroups, `consumers` those of the Sandbox's
+    workloads, `clusters` theirs. `rejections` are objects that the API server refused in this very reconcile, with its
+    words. While the Sandbox is being deleted only what was made for it is read, unless a fork that works off records
+    has to be made from its baseline again.
     """
 
     raw: Object
@@ -30,9 +34,15 @@ class Observed:
     objects: Mapping[Resource, Mapping[str, Object]] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     others: tuple[Sandbox, ...] = ()
+    groups: tuple[RouteGroup, ...] = ()
     consumers: tuple[KafkaConsumer, ...] = ()
     clusters: Mapping[str, KafkaCluster] = field(default_factory=dict)
     rejections: Mapping[Ref, str] = field(default_factory=dict)
+
+    @cached_property
+    def tenancy(self) -> Tenancy:
+        """Who serves which key in the namespace."""
+        return Tenancy((self.sandbox, *self.others), self.groups)
 
     def all(self, resource: Resource) -> list[Object]:
         """Every observed object of a kind, by name."""

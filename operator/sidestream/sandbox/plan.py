@@ -25,6 +25,7 @@ from sidestream.sandbox.news import (
     news_of_conditions,
     news_of_creation,
     news_of_deletion,
+    news_of_findings,
     news_of_removal,
 )
 from sidestream.sandbox.observed import Observed
@@ -35,6 +36,7 @@ from sidestream.sandbox.removal import (
     removal_of_services,
     removal_of_workload,
     told_routes,
+    withdrawn_keys,
 )
 from sidestream.sandbox.status import farewell_conditions, status_of, workload_statuses, workloads_left
 
@@ -97,6 +99,8 @@ def _upkeep(observed: Observed, now: datetime, expiry: datetime | None, config: 
             observed, lambda fork: any(item.is_held and item.name == name_of(fork) for item in desired)
         )
         deletes += _superseded(observed, desired)
+    else:
+        writes += withdrawn_keys(observed)
     writes += told_routes(observed)
     conditions = conditions_of(observed, desired, problem, removals)
     status = status_of(observed, workload_statuses(observed, desired), conditions, now)
@@ -105,7 +109,7 @@ def _upkeep(observed: Observed, now: datetime, expiry: datetime | None, config: 
         writes=_to_write(observed, writes),
         deletes=_to_delete(deletes),
         status=status,
-        news=news_of_conditions(observed.sandbox, status),
+        news=(*news_of_conditions(observed.sandbox, status), *news_of_findings(observed.sandbox, status)),
         requeue_after=_next_look(conditions, expiry, now, config),
     )
 

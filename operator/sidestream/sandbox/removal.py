@@ -151,5 +151,24 @@ def told_routes(observed: Observed) -> tuple[Target, ...]:
     return tuple(told)
 
 
+def withdrawn_keys(observed: Observed) -> tuple[Target, ...]:
+    """The KafkaRoutes of a Sandbox that is not accepted without the keys that its forks no longer answer to.
+
+    Nothing else of them changes meanwhile, but such a key may be somebody else's by now. Under `Polling` a KafkaRoute
+    cannot lose a key.
+    """
+    sandbox = observed.sandbox
+    told = []
+    for item in observed.ours(KAFKA_ROUTES):
+        spec = KafkaRoute.from_json(item).spec
+        granted = {sandbox.routing_key, *observed.tenancy.keys_of(sandbox.metadata.name, spec.deployment)}
+        keys = [key for key in spec.keys if key in granted]
+        if len(keys) < len(spec.keys) and spec.coordination == "Fenced" and not is_going(item):
+            metadata = made_metadata(sandbox, baseline_of(item), name_of(item))
+            metadata["uid"] = item["metadata"]["uid"]
+            told.append((KAFKA_ROUTES, made(KAFKA_ROUTES, metadata, spec={**item["spec"], "keys": keys})))
+    return tuple(told)
+
+
 def _not_going(targets: Iterable[Target]) -> tuple[Target, ...]:
     return tuple((resource, item) for resource, item in targets if not is_going(item))

@@ -12,6 +12,7 @@ from sidestream.api.labels import BASELINE_GENERATION
 from sidestream.api.sandbox import KafkaStatus, Sandbox, SandboxStatus, WorkloadStatus
 from sidestream.api.times import format_time
 from sidestream.kube.port import DEPLOYMENTS, SERVICES, Object
+from sidestream.sandbox.checks import findings_of
 from sidestream.sandbox.conditions import accepted, removal_text, unready_route
 from sidestream.sandbox.desired import Desired
 from sidestream.sandbox.handoffs import group_of
@@ -35,6 +36,7 @@ def status_of(
     return SandboxStatus(
         observed_generation=generation,
         routing_key=sandbox.routing_key,
+        routing_keys=observed.tenancy.keys_of_sandbox(sandbox.metadata.name),
         workloads=tuple(workloads),
         kafka=tuple(_kafka_status(route) for _, route in sorted(observed.our_routes().items())),
         last_changed_at=format_time(changed),
@@ -134,4 +136,6 @@ def _workload_status(observed: Observed, deployment: str, fork: str) -> Workload
         services=tuple(name_of(item) for item in observed.ours(SERVICES) if baseline_of(item) == deployment),
         ready_replicas=(live.get("status") or {}).get("readyReplicas", 0),
         baseline_generation=int(generation) if generation.isdecimal() else 0,
+        keys=observed.tenancy.keys_of(observed.sandbox.metadata.name, deployment),
+        findings=findings_of(observed, deployment, fork),
     )

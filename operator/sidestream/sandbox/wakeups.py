@@ -7,7 +7,7 @@ a read, and what an event failed to wake the resync finds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sidestream.api.labels import SANDBOX
@@ -39,6 +39,15 @@ class SandboxWakeups:
         concerned = before | now
         rivals = {name for name, wanted in known.items() if wanted & concerned}
         return {ObjectKey(key.namespace, name) for name in rivals} | {key}
+
+    def with_rivals(self, keys: Iterable[ObjectKey]) -> set[ObjectKey]:
+        """These Sandboxes and those that want a Deployment of theirs: who serves a RouteGroup's key is between them."""
+        found = set(keys)
+        for namespace in {key.namespace for key in found}:
+            known = self._deployments[namespace]
+            concerned = frozenset().union(*(known.get(key.name, ()) for key in found if key.namespace == namespace))
+            found |= {ObjectKey(namespace, name) for name, wanted in known.items() if wanted & concerned}
+        return found
 
     def of_owned(self, obj: Json) -> set[ObjectKey]:
         """The Sandbox that an object of ours is labelled with."""

@@ -8,6 +8,8 @@ import pytest
 from sidestream.kube import port
 from sidestream.kube.port import Resource
 from sidestream.kube.reviews import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
+from sidestream.routing.checks import findings as routing_checks
+from sidestream.sandbox import checks as sandbox_checks
 
 from .conftest import NAMESPACE, Object, Render
 
@@ -19,6 +21,9 @@ WRITE = {"create", "patch", "delete"}
 RESOURCES = {item for item in vars(port).values() if isinstance(item, Resource)}
 OWN_NAMESPACE = {port.SECRETS, port.LEASES}
 """Kinds that the operator touches in its own namespace only."""
+
+WRITTEN = {port.DEPLOYMENTS, port.SERVICES, port.VIRTUAL_SERVICES}
+"""Kinds of which the operator makes objects of its own."""
 
 DISCOVERY = {("apiextensions.k8s.io", "customresourcedefinitions")}
 """What Kopf reads by itself to learn which kinds there are."""
@@ -76,6 +81,14 @@ def test_the_operator_only_reads_what_users_own(render: Render) -> None:
     for item in (port.PODS, port.ROUTE_GROUPS, port.KAFKA_CLUSTERS, port.KAFKA_CONSUMERS):
         assert found[item.group, item.plural] == READ, item.kind
     assert found["", "namespaces"] == {"list", "watch"}
+
+
+def test_the_operator_only_reads_what_it_tells_findings_about(render: Render) -> None:
+    found = rights(render(), "ClusterRole", "operator")
+    for item in sandbox_checks.READS:
+        assert found[item.group, item.plural] == {"list"}, item.kind
+    for item in set(routing_checks.READS) - WRITTEN - {port.NAMESPACES}:
+        assert found[item.group, item.plural] == READ, item.kind
 
 
 def test_the_operator_makes_and_removes_what_it_owns(render: Render) -> None:

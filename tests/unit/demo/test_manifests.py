@@ -7,6 +7,9 @@ import pytest
 import yaml
 
 from sidestream.api.kafka import KafkaConsumer
+from sidestream.api.route_group import RouteGroup
+from sidestream.api.sandbox import Sandbox
+from sidestream.api.tenancy import Tenancy
 
 MANIFESTS = Path(__file__).parents[3] / "examples" / "shop" / "manifests"
 OBJECTS: list[dict[str, Any]] = [
@@ -28,6 +31,14 @@ def test_a_consumer_is_fenced_and_its_deployment_is_told_what_the_sdk_needs(cons
     assert told["SIDESTREAM_CONSUMER"] == f"{consumer.metadata.namespace}/{consumer.spec.deployment}"
     assert told["SIDESTREAM_MAPPING_URL"].startswith("http://sidestream-mapping.")
     assert told[consumer.spec.group_env.name] == consumer.spec.group
+
+
+def test_the_route_group_is_one_that_alice_can_join() -> None:
+    (group,) = (RouteGroup.from_json(item) for item in OBJECTS if item["kind"] == "RouteGroup")
+    (alice,) = (item for item in OBJECTS if item["kind"] == "Sandbox")
+    joined = Sandbox.from_json({**alice, "metadata": {**alice["metadata"], "labels": {"release": "42"}}})
+    assert Tenancy([joined], [group]).keys_of("alice", "fulfilment") == ("alice", group.spec.routing_key)
+    assert Tenancy([Sandbox.from_json(alice)], [group]).keys_of("alice", "fulfilment") == ("alice",)
 
 
 def test_there_is_a_consumer() -> None:

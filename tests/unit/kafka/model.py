@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from builders import EPOCH, deleting, having, kafka_route
 from sidestream.api.kafka import KafkaRoute, Phase
@@ -89,6 +89,8 @@ class BrokerGroup:
 
 class World:
     """One seed's run. `rules` are the members'; `outcome` says whose every record was."""
+
+    produced_keys: ClassVar[tuple[str | None, ...]] = (None, "k1", "k1", "k2", "k2")
 
     def __init__(self, seed: int, rules: Rules) -> None:
         self.random = random.Random(seed)  # noqa: S311 - a schedule, no secret
@@ -431,8 +433,7 @@ class World:
         dice = self.random.random()
         everybody = [member for group in self.groups.values() for member in group.members]
         if dice < 0.12 and not is_calm and self.produced < _RECORDS:
-            keys = (None, "k1", "k1", "k2", "k2")
-            self.random.choice(self.log).append(self.random.choice(keys))
+            self.random.choice(self.log).append(self.random.choice(self.produced_keys))
             self.produced += 1
         elif dice < 0.74 and everybody:
             self.step_member(self.random.choice(everybody))

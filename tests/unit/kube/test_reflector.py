@@ -8,7 +8,7 @@ from builders import FakeClock, having, kafka_route, settle
 from sidestream.errors import NotServedError, TransientError
 from sidestream.kube.errors import ExpiredError
 from sidestream.kube.port import KAFKA_ROUTES, Object, Resource
-from sidestream.kube.reflector import Change, Keep, Reflector, WatchEvent, whole
+from sidestream.kube.reflector import UNSERVED_PAUSE, Change, Keep, Reflector, WatchEvent, whole
 from sidestream.runtime.reconcile import ObjectKey
 
 
@@ -205,3 +205,117 @@ async def test_only_what_is_worth_keeping_stays_in_memory_and_is_told() -> None:
     kept = [{"metadata": at(version)["metadata"]} for version in ("1", "101")]
     assert told == kept
     assert list(reflector.objects.values()) == kept[1:]
+
+
+# --- kinds that may be unserved
+
+
+@asynccontextmanager
+async def optional(source: Source, clock: FakeClock) -> AsyncIterator[tuple[Reflector, list[str]]]:
+    told: list[str] = []
+    reflector = Reflector(
+        source, KAFKA_ROUTES, clock, on_change=lambda change: told.append(change.type), may_be_unserved=True
+    )
+    running = asyncio.create_task(reflector.run())
+    await settle()
+    try:
+        yield reflector, told
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def test_an_unserved_kind_is_known_to_be_empty_where_that_is_allowed_for() -> None:
+    source, clock = Source(at("1")), FakeClock()
+    source.list_errors = [NotServedError("no CRD", status=404)] * 2
+    async with optional(source, clock) as (reflector, told):
+        assert reflector.synced.is_set()
+        assert not reflector.is_served
+        await clock.advance(UNSERVED_PAUSE)
+        assert not reflector.is_served
+        await clock.advance(UNSERVED_PAUSE)
+        assert reflector.is_served
+        assert told == ["ADDED"]
+
+
+async def test_an_unserved_kind_is_only_waited_for_where_that_is_not_allowed_for() -> None:
+    source, clock = Source(at("1")), FakeClock()
+    async with reflecting(source, clock) as (reflector, told):
+        source.list_errors = [NotServedError("no CRD", status=404)]
+        await source.send(NotServedError("no CRD", status=404))
+        assert reflector.is_served
+        assert told == ["ADDED alice"]
+        await clock.advance(60)
+        assert source.listed == 2
+
+
+async def test_a_definition_that_is_taken_away_takes_the_objects_with_it() -> None:
+    source, clock = Source(at("1")), FakeClock()
+    async with optional(source, clock) as (reflector, told):
+        source.list_errors = [NotServedError("no CRD", status=404)]
+        await source.send(NotServedError("no CRD", status=404))
+        assert not reflector.is_served
+        assert told == ["ADDED", "DELETED"]
+        await clock.advance(2 * UNSERVED_PAUSE)
+        assert reflector.is_served
+        assert told == ["ADDED", "DELETED", "ADDED"]
+
+
+# --- own writes
+
+
+async def test_what_a_write_returned_is_there_at_once() -> None:
+    source = Source(at("1"))
+    async with reflecting(source, FakeClock()) as (reflector, told):
+        reflector.learn(at("105"))
+        reflector.learn(at("106", "bob"))
+        assert told == ["ADDED alice", "MODIFIED alice", "ADDED bob"]
+        assert reflector.objects[key("alice")]["metadata"]["resourceVersion"] == "105"
+
+
+async def test_an_older_version_than_that_changes_nothing() -> None:
+    source = Source(at("1"))
+    async with reflecting(source, FakeClock()) as (reflector, told):
+        reflector.learn(at("105"))
+        await source.send(WatchEvent("MODIFIED", at("99")), WatchEvent("MODIFIED", at("105")))
+        assert told == ["ADDED alice", "MODIFIED alice"]
+        reflector.learn(at("104"))
+        assert reflector.objects[key("alice")]["metadata"]["resourceVersion"] == "105"
+        await source.send(WatchEvent("MODIFIED", at("1000")))
+        assert reflector.objects[key("alice")]["metadata"]["resourceVersion"] == "1000"
+
+
+async def test_versions_that_are_no_numbers_only_differ() -> None:
+    source = Source(at("b"))
+    async with reflecting(source, FakeClock()) as (reflector, told):
+        await source.send(WatchEvent("MODIFIED", at("b")))
+        assert told == ["ADDED alice"]
+        await source.send(WatchEvent("MODIFIED", at("a")))
+        assert reflector.objects[key("alice")]["metadata"]["resourceVersion"] == "a"
+
+
+async def test_what_was_deleted_is_gone_at_once_and_told_once() -> None:
+    source = Source(at("1"))
+    async with reflecting(source, FakeClock()) as (reflector, told):
+        reflector.forget(at("1"))
+        assert key("alice") not in reflector.objects
+        await source.send(WatchEvent("DELETED", at("101")))
+        reflector.forget(at("1"))
+        assert told == ["ADDED alice", "DELETED alice"]
+
+
+async def test_an_object_that_was_created_anew_meanwhile_is_not_forgotten() -> None:
+    async with reflecting(Source(at("1", uid="new")), FakeClock()) as (reflector, told):
+        reflector.forget(at("1", uid="old"))
+        assert key("alice") in reflector.objects
+        assert told == ["ADDED alice"]
+
+
+async def test_the_end_of_a_former_object_does_not_take_its_successor_along() -> None:
+    source = Source(at("1", uid="old"))
+    async with reflecting(source, FakeClock()) as (reflector, told):
+        reflector.learn(at("105", uid="new"))
+        await source.send(WatchEvent("DELETED", at("104", uid="old")), WatchEvent("ADDED", at("105", uid="new")))
+        assert reflector.objects[key("alice")]["metadata"]["uid"] == "new"
+        assert told == ["ADDED alice", "DELETED alice", "ADDED alice"]

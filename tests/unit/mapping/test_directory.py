@@ -340,6 +340,29 @@ def test_sandboxes_that_share_a_key_are_one_tenant() -> None:
     }
 
 
+def test_a_route_groups_key_is_a_tenant_of_what_serves_it() -> None:
+    alice = ready_sandbox("alice")
+    alice["status"]["routingKeys"] = ["alice", "release-42"]
+    alice["status"]["workloads"] = [
+        {"deployment": "orders", "fork": "orders-alice", "keys": ["alice"]},
+        {"deployment": "fulfilment", "fork": "fulfilment-alice", "keys": ["alice", "release-42"]},
+    ]
+    taken = holding(alice, kafka_consumer(), route_of("alice", keys=["alice", "release-42"]), route_of("bob"))
+
+    found, own = taken.tenant("release-42"), taken.tenant("alice")
+
+    assert found is not None
+    assert own is not None
+    assert [item.deployment for item in found.sandboxes[0].workloads] == ["fulfilment"]
+    assert [item.group for item in found.sandboxes[0].consumers] == ["fulfilment.sbx.alice"]
+    assert found.sandboxes[0].routes == ()
+    assert [item.deployment for item in own.sandboxes[0].workloads] == ["orders", "fulfilment"]
+    assert [tenant.key for tenant in taken.tenants(limit=10).tenants] == ["alice", "release-42"]
+    put(taken, ready_sandbox("alice"))
+    assert taken.tenant("release-42") is None
+    assert taken.tenant("alice") is not None
+
+
 @given(names=st.lists(st.text("abc", min_size=1, max_size=4), unique=True, max_size=12), limit=st.integers(1, 5))
 def test_pages_together_are_all_tenants_once(names: list[str], limit: int) -> None:
     taken = holding(*(sandbox(name) for name in names))

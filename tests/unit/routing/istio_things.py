@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from builders import namespace, service
-from sidestream.kube.port import SERVICES, VIRTUAL_SERVICES_BEFORE_V1, Object, Resource
+from sidestream.kube.port import SERVICES, Object, Resource
 from sidestream.routing.entries import Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import DEFAULT_DOMAIN, ServiceHost
 from sidestream.routing.table import StandIn, Tenant
@@ -15,13 +15,13 @@ MESH_ORDERS = EntryKey(EntryKind.MESH, "shop", "orders")
 
 
 class Objects:
-    """A cluster of just these objects, which serves every kind but those of `missing`, old versions where it is old."""
+    """A cluster of just these objects, which serves every kind but those of `missing`."""
 
     domain = DEFAULT_DOMAIN
 
-    def __init__(self, *objects: Object, missing: Sequence[Resource] = (), is_old: bool = False) -> None:
+    def __init__(self, *objects: Object, missing: Sequence[Resource] = ()) -> None:
         self._objects = objects
-        self._missing = [*missing, *([] if is_old else [VIRTUAL_SERVICES_BEFORE_V1])]
+        self._missing = missing
 
     def is_served(self, resource: Resource) -> bool:
         return resource not in self._missing
@@ -38,12 +38,10 @@ class Objects:
         return found[0] if found else None
 
 
-def shop(*objects: Object, missing: Sequence[Resource] = (), is_old: bool = False) -> Objects:
+def shop(*objects: Object, missing: Sequence[Resource] = ()) -> Objects:
     """The cluster of namespaces `shop` and `web`, with Service `orders` unless there is one among the objects."""
     services = [item for item in objects if (item["kind"], item["metadata"]["name"]) == (SERVICES.kind, "orders")]
-    return Objects(
-        *objects, *([] if services else [service()]), namespace(), namespace("web"), missing=missing, is_old=is_old
-    )
+    return Objects(*objects, *([] if services else [service()]), namespace(), namespace("web"), missing=missing)
 
 
 def host(name: str, namespace: str = "shop") -> ServiceHost:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable
 
 import httpx
 import pytest
 
-from builders import FakeClock
 from sidestream.errors import TransientError
+from sidestream.routing.entries import Door
 from sidestream.routing.proof import (
     Claim,
     Evidence,
     HttpProber,
     Proof,
     hash_in,
+    hash_in_redirect,
     probe_answer,
+    probe_host,
     prove,
-    prove_within,
 )
 
 HASH = "0123456789abcdef0123"
 OLD = "ffffffffffffffffffff"
+NAME = "sidestream-orders"
+HOST = "orders.shop.svc.cluster.local"
+DOOR = Door(HOST, 80, HOST)
 
 
 class ScriptedProber:
@@ -31,10 +34,10 @@ class ScriptedProber:
 
     def __init__(self, *answers: Iterable[str | None] | Exception) -> None:
         self._answers = list(answers)
-        self.asked: list[tuple[str, int]] = []
+        self.asked: list[tuple[Door, str]] = []
 
-    async def ask(self, host: str, port: int) -> tuple[str | None, ...]:
-        self.asked.append((host, port))
+    async def ask(self, door: Door, name: str) -> tuple[str | None, ...]:
+        self.asked.append((door, name))
         answer = self._answers[0] if len(self._answers) == 1 else self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -52,49 +55,66 @@ CASES: dict[str, tuple[Iterable[str | None], str | None, Evidence]] = {
 }
 
 
+def claim(*doors: Door, config_hash: str | None = HASH) -> Claim:
+    return Claim(NAME, config_hash, doors or (DOOR,), "nobody comes there")
+
+
 @pytest.mark.parametrize(("hashes", "wanted", "evidence"), CASES.values(), ids=CASES)
 async def test_a_claim_is_proven_by_every_answer(
     hashes: Iterable[str | None], wanted: str | None, evidence: Evidence
 ) -> None:
-    assert await prove(Claim("orders", (80,), wanted), ScriptedProber(hashes)) == Proof(evidence)
+    assert await prove(claim(config_hash=wanted), ScriptedProber(hashes)) == Proof(evidence)
 
 
-async def test_every_port_must_answer() -> None:
+async def test_every_door_must_answer_to_the_name() -> None:
+    other = Door(HOST, 81, HOST)
     prober = ScriptedProber([HASH], [OLD])
-    assert (await prove(Claim("orders", (80, 81), HASH), prober)).evidence is Evidence.NOT_YET
-    assert prober.asked == [("orders", 80), ("orders", 81)]
+    assert (await prove(claim(DOOR, other), prober)).evidence is Evidence.NOT_YET
+    assert prober.asked == [(DOOR, NAME), (other, NAME)]
 
 
 async def test_without_a_prober_nothing_is_known() -> None:
-    assert await prove(Claim("orders", (80,), HASH), None) == Proof(Evidence.UNKNOWN, "no prober is configured")
+    assert await prove(claim(), None) == Proof(Evidence.UNKNOWN, "no prober is configured")
+
+
+async def test_without_a_door_nothing_is_known_and_the_claim_says_why() -> None:
+    prober = ScriptedProber([HASH])
+    unprovable = Claim(NAME, HASH, (), "nobody comes there")
+    assert await prove(unprovable, prober) == Proof(Evidence.UNKNOWN, "nobody comes there")
+    assert prober.asked == []
 
 
 async def test_a_prober_that_is_away_proves_nothing() -> None:
     prober = ScriptedProber(TransientError("the prober is away"))
-    assert await prove(Claim("orders", (80,), HASH), prober) == Proof(Evidence.UNKNOWN, "the prober is away")
-
-
-async def test_it_is_asked_again_until_proven() -> None:
-    clock = FakeClock()
-    prober = ScriptedProber([None], [OLD], [HASH])
-    task = asyncio.create_task(prove_within(2.0, Claim("orders", (80,), HASH), prober, clock))
-    await clock.advance(0.3)
-    assert not task.done()
-    await clock.advance(0.3)
-    assert task.result().evidence is Evidence.PROVEN
-
-
-async def test_asking_ends_when_the_time_is_up() -> None:
-    clock = FakeClock()
-    task = asyncio.create_task(prove_within(2.0, Claim("orders", (80,), HASH), ScriptedProber([None]), clock))
-    await clock.advance(2.5)
-    assert task.result().evidence is Evidence.NOT_YET
+    assert await prove(claim(), prober) == Proof(Evidence.UNKNOWN, "the prober is away")
 
 
 def test_only_a_proxys_answer_carries_a_hash() -> None:
     assert hash_in(probe_answer(HASH)) == HASH
     assert hash_in("<html>not found</html>") is None
     assert hash_in(f"{probe_answer(HASH)} and more") is None
+
+
+@pytest.mark.parametrize("rest", ["", "/", ":8080/x", "/.well-known/sidestream-probe"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_so_does_a_redirect_to_a_name_that_is_nobodys(scheme: str, rest: str) -> None:
+    assert hash_in_redirect(f"{scheme}://{probe_host(HASH)}{rest}") == HASH
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "/login",
+        "https://example.com/",
+        f"http://{HASH}.example.com/",
+        f"http://{probe_host(HASH)}.example.com/",
+        f"http://www.{probe_host(HASH)}/",
+        f"http://{HASH}.sidestream-probe-invalid/",
+    ],
+)
+def test_a_redirect_elsewhere_is_somebody_elses(location: str) -> None:
+    assert hash_in_redirect(location) is None
 
 
 # --- the client
@@ -106,15 +126,43 @@ def client(answer: Answer) -> HttpProber:
     return HttpProber("http://prober:8080/", transport=httpx.MockTransport(answer))
 
 
-async def test_the_client_asks_for_host_and_port() -> None:
-    asked: list[str] = []
+QUESTIONS: dict[str, tuple[Door, dict[str, str]]] = {
+    "in the mesh": (DOOR, {"host": HOST, "port": "80", "name": NAME}),
+    "at a gateway": (
+        Door("gw.web.svc.cluster.local", 8080, "shop.example.com", is_gateway=True),
+        {
+            "host": "shop.example.com",
+            "port": "8080",
+            "name": NAME,
+            "gateway": "gw.web.svc.cluster.local",
+            "tls": "false",
+        },
+    ),
+    "at a gateway by TLS": (
+        Door("gw.web.svc.cluster.local", 443, "shop.example.com", is_gateway=True, is_tls=True),
+        {
+            "host": "shop.example.com",
+            "port": "443",
+            "name": NAME,
+            "gateway": "gw.web.svc.cluster.local",
+            "tls": "true",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("door", "question"), QUESTIONS.values(), ids=QUESTIONS)
+async def test_the_client_asks_for_the_object_at_the_door(door: Door, question: dict[str, str]) -> None:
+    asked: list[httpx.URL] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(str(request.url))
+        asked.append(request.url)
         return httpx.Response(200, json={"hashes": [HASH, None]})
 
-    assert await client(answer).ask("orders.shop.svc.cluster.local", 80) == (HASH, None)
-    assert asked == ["http://prober:8080/probe?host=orders.shop.svc.cluster.local&port=80"]
+    assert await client(answer).ask(door, NAME) == (HASH, None)
+    assert [(str(url.copy_with(query=None)), dict(url.params)) for url in asked] == [
+        ("http://prober:8080/probe", question)
+    ]
 
 
 def _refuse(request: httpx.Request) -> httpx.Response:
@@ -141,5 +189,5 @@ AWAY: dict[str, tuple[Answer, str]] = {
 @pytest.mark.parametrize(("answer", "sentence"), AWAY.values(), ids=AWAY)
 async def test_the_client_says_why_nothing_can_be_said(answer: Answer, sentence: str) -> None:
     with pytest.raises(TransientError) as away:
-        await client(answer).ask("orders.shop.svc.cluster.local", 80)
+        await client(answer).ask(DOOR, NAME)
     assert str(away.value) == sentence

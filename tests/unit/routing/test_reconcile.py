@@ -28,15 +28,21 @@ async def test_a_ready_fork_is_routed_and_proven() -> None:
     assert world.sends_to() == {ORDERS_FQDN, fork_host("alice")}
     assert world.entry() == {
         "service": "orders",
+        "entry": "mesh",
         "provider": "VirtualService",
         "mode": "Owned",
         "object": OURS,
+        "source": "",
+        "choice": "nobody else routes the Service, and the cluster serves VirtualService",
         "state": "Programmed",
         "reason": "Programmed",
         "message": "",
+        "gateways": [],
+        "findings": [],
+        "keys": [],
         "observedGeneration": 1,
     }
-    assert outcome == Outcome(requeue_after=None, changed=True)
+    assert outcome == Outcome(requeue_after=30.0, changed=True)
     assert world.events() == [("Normal", "Programmed")]
 
 
@@ -48,7 +54,7 @@ async def test_reconciling_the_unchanged_writes_nothing() -> None:
     world.api.forget_requests()
     outcome = await world.reconcile()
     assert world.api.writes == []
-    assert outcome == Outcome(requeue_after=None, changed=False)
+    assert outcome == Outcome(requeue_after=30.0, changed=False)
 
 
 async def test_a_restarted_operator_writes_nothing_either() -> None:
@@ -138,18 +144,19 @@ async def test_it_waits_for_proxies_that_are_slow() -> None:
     world.mesh.follow()
     outcome = await world.reconcile()
     assert world.told() == ("Programmed", Reason.PROGRAMMED)
-    assert outcome.requeue_after is None
+    assert outcome.requeue_after == 30.0
 
 
 async def test_proxies_that_follow_within_two_seconds_cost_no_second_look() -> None:
     world = World()
     world.fork("alice")
     world.mesh.hold()
+    world.mirror.follow()
     task = asyncio.create_task(world.reconciler.reconcile(KEY))
     await world.clock.advance(0.5)
     world.mesh.follow()
     await world.clock.advance(0.5)
-    assert (await task).requeue_after is None
+    assert (await task).requeue_after == 30.0
     assert world.told() == ("Programmed", Reason.PROGRAMMED)
 
 
@@ -185,7 +192,9 @@ async def test_without_a_prober_a_route_is_only_written() -> None:
         "VirtualService sidestream-orders is written, but whether the proxies use it is not known: "
         "no prober is configured"
     )
-    assert outcome.requeue_after is None
+    assert outcome.requeue_after == 5.0
+    await world.clock.advance(5)
+    assert (await world.reconcile()).requeue_after == 30.0
 
 
 async def test_a_prober_that_comes_back_proves_it() -> None:

@@ -7,16 +7,19 @@ import pytest
 from builders import (
     created,
     finalized,
+    forking,
     having,
     labelled,
     namespace,
     routing_key,
+    sandbox,
     service,
 )
 from sidestream.api.conditions import Reason
+from sidestream.api.labels import BASELINE
 from sidestream.errors import ObjectRejectedError, TransientError
 from sidestream.kube.port import DEPLOYMENTS, SERVICES, VIRTUAL_SERVICES, Object
-from unit.routing.things import to, virtual_service
+from unit.routing.things import ORDERS_FQDN, fork_deployment, fork_service, to, virtual_service
 from unit.routing.world import OURS, World, fork_host, routed, start_deletion
 
 
@@ -108,8 +111,22 @@ async def test_two_sandboxes_with_one_key_are_served_by_age() -> None:
     world.fork("older", routing_key("red"))
     await world.reconcile()
     assert world.told("older") == ("Programmed", Reason.PROGRAMMED)
+    assert world.entry("newer") is None
+    assert fork_host("newer") not in world.sends_to()
+
+
+async def test_two_forks_with_one_key_behind_one_service_cannot_both_have_its_requests() -> None:
+    """They fork different Deployments, so both have their forks; only the Service is one."""
+    world = World()
+    world.fork("older", routing_key("red"))
+    world.add(sandbox("newer", routing_key("red"), created("2026-01-02T00:00:00Z"), forking("orders-canary")))
+    labels = {BASELINE: "orders-canary"}
+    world.add(fork_service("newer", "orders", labelled(labels)), fork_deployment("newer", "orders-canary"))
+    await world.reconcile()
+    assert world.told("older") == ("Programmed", Reason.PROGRAMMED)
     assert world.told("newer") == ("Refused", Reason.ROUTE_CONFLICT)
     assert world.message("newer") == "Requests of tenant red to service orders already go to the fork of Sandbox older"
+    assert world.sends_to() == {ORDERS_FQDN, fork_host("older")}
 
 
 # --- what cannot be routed

@@ -252,7 +252,7 @@ def check_at_a_gateway(edge: Edge, parts: list[Object], asked: Asked) -> None:
         name, place = item["metadata"]["name"], item["metadata"]["namespace"]
         keys += [EntryKey(EntryKind.VIRTUAL_SERVICE, place, name)] if is_one else []
         if edge.mode is Mode.DELEGATE:
-            item["spec"]["http"].insert(0, {"delegate": {"name": f"sidestream-{name}.gateway"}})
+            item["spec"]["http"].insert(0, {"delegate": {"name": f"sidestream-{place}.{name}.gateway"}})
         if edge.mode is Mode.PATCH:
             annotated(PATCHED)(item)
     fronting = service("edge", in_namespace("istio-system"), selecting({"istio": "edge"}))

@@ -25,8 +25,10 @@ from sidestream.routing.entries import Door, EntryKey, EntryKind
 from sidestream.routing.hosts import DEFAULT_DOMAIN
 from sidestream.routing.index import RoutingIndex
 from sidestream.routing.proof import hash_in
+from sidestream.routing.providers.provider import Provider
 from sidestream.routing.reconcile import RoutingReconciler, Sight
 from sidestream.runtime.reconcile import ObjectKey, Outcome
+from unit.routing.plain_provider import HTTP_ROUTES
 from unit.routing.things import ORDERS_FQDN, fork_deployment, fork_service
 
 KEY = EntryKey(EntryKind.MESH, "shop", "orders")
@@ -39,10 +41,10 @@ class Mirror:
 
     domain = DEFAULT_DOMAIN
 
-    def __init__(self, api: FakeKubeApi) -> None:
+    def __init__(self, api: FakeKubeApi, providers: tuple[Provider, ...]) -> None:
         self._api = api
         self._seen: dict[tuple[Resource, ObjectKey], Object] = {}
-        self.providers = all_providers(HeaderSettings())
+        self.providers = providers
         self.index = RoutingIndex(self, self.providers)
         self.woken: set[EntryKey] = set()
 
@@ -75,9 +77,11 @@ class Mirror:
         return self._api.live(resource, name, namespace) if self.is_served(resource) else None
 
     def learn(self, resource: Resource, obj: Object) -> None:
+        del resource, obj
         self.follow()
 
     def forget(self, resource: Resource, obj: Object) -> None:
+        del resource, obj
         self.follow()
 
     def _tell(self, type_: Any, ident: tuple[Resource, ObjectKey], obj: Object) -> None:
@@ -93,7 +97,7 @@ class Mesh:
         self._held: dict[str, str] = {}
         self.is_held = False
         self.is_away = False
-        self.questions = 0
+        self.asked: list[tuple[Door, str]] = []
 
     def hold(self) -> None:
         """Keep what the proxies have now, whatever is written."""
@@ -103,15 +107,28 @@ class Mesh:
     def follow(self) -> None:
         self.is_held = False
 
+    def lose(self) -> None:
+        """Forget all rules, whatever is written, such as a proxy that is told nothing any more."""
+        self._held = {}
+        self.is_held = True
+
+    @property
+    def questions(self) -> int:
+        return len(self.asked)
+
     async def ask(self, door: Door, name: str) -> tuple[str | None, ...]:
-        self.questions += 1
+        self.asked.append((door, name))
         if self.is_away:
             raise TransientError("the prober is away")
         return ((self._held if self.is_held else self._current()).get(name),) * 3
 
     def _current(self) -> dict[str, str]:
         """What proxies would answer, by the name that is asked for."""
-        found: dict[str, str] = {}
+        found: dict[str, str] = {
+            live["metadata"]["name"]: live["spec"]["answer"]
+            for live in self._api.stored(HTTP_ROUTES).values()
+            if "answer" in live["spec"]
+        }
         for live in self._api.stored(VIRTUAL_SERVICES).values():
             for rule in live["spec"].get("http") or ():
                 answer = hash_in((rule.get("directResponse") or {}).get("body", {}).get("string", ""))
@@ -123,11 +140,13 @@ class Mesh:
 class World:
     """A cluster with Service `orders`, a mesh, and the reconciler under test."""
 
-    def __init__(self, *objects: Object, has_prober: bool = True) -> None:
+    def __init__(
+        self, *objects: Object, has_prober: bool = True, providers: tuple[Provider, ...] | None = None
+    ) -> None:
         self.api = FakeKubeApi(service("orders"), *objects)
         self.clock = FakeClock()
         self.mesh = Mesh(self.api)
-        self.mirror = Mirror(self.api)
+        self.mirror = Mirror(self.api, all_providers(HeaderSettings()) if providers is None else providers)
         self.has_prober = has_prober
         self.restart()
 
@@ -154,10 +173,13 @@ class World:
     def fork(self, name: str, *modifiers: Modifier, ready: int = 1) -> None:
         self.add(sandbox(name, *modifiers), fork_service(name), fork_deployment(name, ready=ready))
 
-    def entry(self, name: str = "alice") -> dict[str, Any] | None:
+    def rows(self, name: str = "alice") -> list[dict[str, Any]]:
         live = self.api.live(SANDBOXES, name)
         assert live is not None
-        entries = live.get("status", {}).get("routes", [])
+        return list(live.get("status", {}).get("routes", []))
+
+    def entry(self, name: str = "alice") -> dict[str, Any] | None:
+        entries = self.rows(name)
         assert len(entries) <= 1
         return entries[0] if entries else None
 

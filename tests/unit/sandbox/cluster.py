@@ -146,7 +146,8 @@ class Cluster:
             entries = {entry["service"] for entry in item.get("status", {}).get("routes", ())}
             for service_name in sorted(entries | offered):
                 stays = service_name in offered and not going
-                await self.write_route(name, service_name, "Programmed" if stays else None)
+                keys = item.get("status", {}).get("routingKeys", [])
+                await self.write_route(name, service_name, "Programmed" if stays else None, keys=keys)
 
     async def write_route(self, name: str, service_name: str, state: str | None, **fields: Any) -> None:
         """The entry of one Service in a Sandbox's status as its reconciler writes it; None takes it back."""

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import deployment, having, labelled, selecting, service
+from builders import deployment, disruption_budget, having, labelled, selecting, service
 from sidestream.errors import InvalidInputError
-from sidestream.sandbox.labels import Selection, escaped_labels, selections_of
+from sidestream.sandbox import labels as labels_module
+from sidestream.sandbox.labels import Selection, budgets_of, escaped_labels, labels_apart, selections_of
 
 OURS = {"sidestream.dev/sandbox": "alice", "app.kubernetes.io/managed-by": "sidestream"}
 
@@ -178,3 +179,116 @@ def test_changed_values_are_label_values(value: str, name: str) -> None:
     assert len(changed) <= 63
     assert changed[0].isalnum()
     assert changed[-1].isalnum()
+
+
+def wishes(*selectors: dict[str, Any]) -> list[Selection]:
+    return [Selection(f"PodDisruptionBudget b{number}", selector) for number, selector in enumerate(selectors)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "selectors", "wished", "expected"),
+    [
+        pytest.param(
+            {"app": "a", "team": "x"},
+            [equals(app="a")],
+            [equals(app="a")],
+            {"app": "a-alice", "team": "x"},
+            id="by the label of the Service: nothing more changes",
+        ),
+        pytest.param(
+            {"app": "a", "team": "x"},
+            [equals(app="a")],
+            [equals(team="x")],
+            {"app": "a-alice", "team": "x-alice"},
+            id="by another label: that one changes, too",
+        ),
+        pytest.param(
+            {"app": "a", "team": "x"},
+            [equals(app="a", team="x")],
+            [equals(team="x")],
+            {"app": "a", "team": "x-alice"},
+            id="one label that serves for both",
+        ),
+        pytest.param(
+            {"app": "a"}, [equals(app="a")], [equals(app="a-alice")], {"app": "a-2-alice"}, id="a value that is taken"
+        ),
+        pytest.param({"app": "a"}, [equals(app="a")], [{}], {"app": "a-alice"}, id="all pods: cannot be escaped"),
+        pytest.param(
+            {"app": "a", "team": "x"},
+            [equals(app="a")],
+            [expression("app", "Exists"), equals(team="x")],
+            {"app": "a-alice", "team": "x-alice"},
+            id="one that resists does not keep from escaping another",
+        ),
+        pytest.param(
+            {**OURS, "app": "a", "team": "x"},
+            [equals(app="a")],
+            [equals(**OURS), equals(team="x")],
+            {**OURS, "app": "a-alice", "team": "x-alice"},
+            id="one that demands only what must not change does not keep from escaping another",
+        ),
+        pytest.param(
+            {**OURS, "app": "a", "team": "x", "zone": "z"},
+            [equals(app="a")],
+            [equals(team="x"), equals(**OURS), equals(zone="z")],
+            {**OURS, "app": "a-alice", "team": "x-alice", "zone": "z-alice"},
+            id="nor from escaping several",
+        ),
+    ],
+)
+def test_stays_out_of_budgets_where_it_can(
+    labels: dict[str, str], selectors: list[dict[str, Any]], wished: list[dict[str, Any]], expected: dict[str, str]
+) -> None:
+    assert labels_apart(labels, selections(*selectors), wishes(*wished), "alice") == expected
+
+
+def test_a_budget_of_all_pods_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def counted(*arguments: Any) -> dict[str, str]:
+        calls.append(arguments)
+        return escaped_labels(*arguments)
+
+    monkeypatch.setattr(labels_module, "escaped_labels", counted)
+    labels_apart({"app": "a"}, selections(equals(app="a")), wishes({}, equals(app="a")), "alice")
+    assert len(calls) == 1
+
+
+def test_a_service_that_cannot_be_escaped_is_named_whatever_the_budgets() -> None:
+    with pytest.raises(InvalidInputError, match=r"^Service s0 selects"):
+        labels_apart({"app": "a"}, selections({}), wishes(equals(app="a"), {}), "alice")
+
+
+@settings(max_examples=100, deadline=None)
+@given(label_maps, st.lists(selectors, max_size=3), st.lists(selectors, max_size=3))
+def test_budgets_never_cost_what_must_be(
+    labels: dict[str, str], found: list[dict[str, Any]], wished: list[dict[str, Any]]
+) -> None:
+    chosen = selections(*found)
+    try:
+        escaped_labels(labels, chosen, "alice")
+    except InvalidInputError:
+        with pytest.raises(InvalidInputError):
+            labels_apart(labels, chosen, wishes(*wished), "alice")
+        return
+    apart = labels_apart(labels, chosen, wishes(*wished), "alice")
+    assert not any(item.picks(apart) for item in chosen)
+    assert apart.keys() == labels.keys()
+
+
+@pytest.mark.parametrize(
+    ("selector", "kept"),
+    [
+        pytest.param(equals(app="orders"), ["PodDisruptionBudget orders"], id="of a baseline"),
+        pytest.param({}, ["PodDisruptionBudget orders"], id="of all pods"),
+        pytest.param(equals(**OURS), [], id="of the forks of one Sandbox"),
+        pytest.param(expression("sidestream.dev/sandbox", "Exists"), [], id="of all forks"),
+        pytest.param(expression("sidestream.dev/sandbox", "DoesNotExist"), [], id="of all but forks"),
+    ],
+)
+def test_budgets_that_speak_of_forks_are_left_to_who_wrote_them(selector: dict[str, Any], kept: list[str]) -> None:
+    assert [item.owner for item in budgets_of([disruption_budget("orders", selector)])] == kept
+
+
+def test_a_budget_without_a_selector_selects_nothing() -> None:
+    assert budgets_of([disruption_budget("orders", None, having("spec", {"minAvailable": 1}))]) == ()

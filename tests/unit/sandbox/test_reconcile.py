@@ -79,6 +79,8 @@ async def test_the_status_tells_what_was_made_and_leaves_the_routes_to_their_own
             "services": ["orders-alice"],
             "readyReplicas": 1,
             "baselineGeneration": 1,
+            "keys": ["alice"],
+            "findings": [],
         },
         {
             "deployment": "fulfilment",
@@ -86,6 +88,8 @@ async def test_the_status_tells_what_was_made_and_leaves_the_routes_to_their_own
             "services": [],
             "readyReplicas": 1,
             "baselineGeneration": 1,
+            "keys": ["alice"],
+            "findings": [],
         },
     ]
     assert status["kafka"] == [

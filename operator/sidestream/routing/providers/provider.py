@@ -58,9 +58,8 @@ class Part:
     """One object to write.
 
     `stage` orders them: what is of a later stage is written when the proxies have all of the earlier ones, and goes
-    before them. `keys` are the tenants whose rules are in it. `probe` is None where no proxy can be asked for it: then
-    the next stage need not wait for it. An object of ours that is no longer among an entry's parts goes when the
-    proxies have all parts.
+    before them; within a stage they are written in the order in which they are rendered. `keys` are the tenants whose
+    rules are in it. `probe` has the object's name; it is None where no proxy can be asked for it.
 
     `patches` is None for an object of our own, which is `obj` whole. Else it is a user's object as it was read, which
     its user lets us change, and `obj` is that object as it is to be. It is written only where `spec` differs, by a JSON

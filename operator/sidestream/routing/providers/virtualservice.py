@@ -11,18 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sidestream.api.conditions import Reason
 from sidestream.config import HeaderSettings
-from sidestream.errors import InvalidInputError
-from sidestream.kube.port import (
-    ISTIO_GATEWAYS,
-    NAMESPACES,
-    SERVICES,
-    VIRTUAL_SERVICES,
-    VIRTUAL_SERVICES_BEFORE_V1,
-    Object,
-    Resource,
-)
+from sidestream.kube.port import ISTIO_GATEWAYS, NAMESPACES, SERVICES, VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing import ownership
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
@@ -85,7 +75,6 @@ class VirtualServiceProvider:
         Raises:
             InvalidInputError: the users' objects leave no room for tenant rules.
         """
-        _refuse_an_old_istio(cluster)
         if not cluster.is_served(VIRTUAL_SERVICES):
             return None
         match key.kind:
@@ -117,10 +106,10 @@ class VirtualServiceProvider:
         guards = measured(guard_rules(entry.rules, dialect) if is_guarded else ())
         parts: tuple[Part, ...] = ()
         if routed and entry.mode is Mode.PATCH and live is not None:
-            return Rendered((patch_of(entry, live, routed, guards, base),))
-        if routed:
+            parts = (patch_of(entry, live, routed, guards, base),)
+        elif routed:
             parts = parts_of(entry, routed, guards, base if entry.mode in _REPEATING else Measured())
-        return Rendered((*parts, *_taken_out(entry, live)))
+        return Rendered(self._memo.same(entry.key, parts) + _taken_out(entry, parts, live))
 
     def _mesh_entry(self, key: EntryKey, service: Object, cluster: Cluster) -> Entry:
         host = _host(service, cluster)
@@ -144,7 +133,7 @@ def _entries_of_root(root: Object, cluster: Cluster) -> Iterable[EntryKey]:
         hosts = root["spec"]["hosts"]
         named = {service_at(host, metadata["namespace"], cluster.domain) for host in hosts if not host.startswith("*")}
         wild = [host for host in hosts if host.startswith("*")]
-        services = [_host(item, cluster) for item in cluster.all(SERVICES)] if wild else []
+        services = [_host(item, cluster) for item in _users_services(cluster)] if wild else []
         covered = {service for service in services if any(service.is_covered_by(host) for host in wild)}
         for service in named | covered:
             if service is not None:
@@ -155,9 +144,9 @@ def _entries_of_root(root: Object, cluster: Cluster) -> Iterable[EntryKey]:
             yield EntryKey(EntryKind.VIRTUAL_SERVICE, item["metadata"]["namespace"], item["metadata"]["name"])
 
 
-def _taken_out(entry: Entry, live: Object | None) -> tuple[Part, ...]:
+def _taken_out(entry: Entry, parts: Sequence[Part], live: Object | None) -> tuple[Part, ...]:
     """What takes our rules out of a user's object that has some, in the end, when other objects have them."""
-    if live is None or not has_rules(live):
+    if live is None or not has_rules(live) or any(part.patches is not None for part in parts):
         return ()
     if entry.mode is not Mode.PATCH and is_patch_allowed(live):
         # they are another entry's: the same object may be for the mesh and for gateways
@@ -165,19 +154,15 @@ def _taken_out(entry: Entry, live: Object | None) -> tuple[Part, ...]:
     return (Part(VIRTUAL_SERVICES, without_rules(live), stage=2, patches=live),)
 
 
-def _refuse_an_old_istio(cluster: Cluster) -> None:
-    if not cluster.is_served(VIRTUAL_SERVICES) and cluster.is_served(VIRTUAL_SERVICES_BEFORE_V1):
-        raise InvalidInputError(
-            Reason.MESH_NOT_FOUND,
-            f"The cluster serves VirtualServices as {VIRTUAL_SERVICES_BEFORE_V1.api_version} only, not as "
-            f"{VIRTUAL_SERVICES.api_version}; install the CRDs of Istio 1.22 or newer",
-        )
-
-
 def _place(host: ServiceHost, found: UserRules, cluster: Cluster) -> dict[str, list[str]]:
     namespaces = {item["metadata"]["name"] for item in cluster.all(NAMESPACES)}
     exported = ["*"] if found.mode is Mode.OWNED else sorted({host.namespace, *namespaces})
     return {"hosts": [host.fqdn], "exportTo": exported}
+
+
+def _users_services(cluster: Cluster) -> Iterable[Object]:
+    """All but the forks', which nobody calls by name."""
+    return (item for item in cluster.all(SERVICES) if not ownership.is_ours(item))
 
 
 def _host(service: Object, cluster: Cluster) -> ServiceHost:

@@ -110,9 +110,13 @@ def _mode(virtual_service: Object) -> Mode:
     metadata = virtual_service["metadata"]
     if is_patch_allowed(virtual_service) and not is_for_the_mesh(virtual_service):
         return Mode.PATCH
-    if f"{metadata['namespace']}/{gateway_name(metadata['name'])}" in delegates_of(virtual_service):
+    if _own_delegate(metadata["namespace"], metadata["name"]) in delegates_of(virtual_service):
         return Mode.DELEGATE
     return Mode.BESIDE
+
+
+def _own_delegate(namespace: str, name: str) -> str:
+    return f"{namespace}/{gateway_name(namespace, name)}"
 
 
 def _place(virtual_service: Object, mode: Mode, cluster: Cluster) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def _refuse_the_group(virtual_service: Object, group: Sequence[Object], mode: Mo
     own = key_of(virtual_service)
     others = [item for item in group if key_of(item) != own]
     if mode is Mode.DELEGATE:
-        target = f"{virtual_service['metadata']['namespace']}/{gateway_name(virtual_service['metadata']['name'])}"
+        target = _own_delegate(virtual_service["metadata"]["namespace"], virtual_service["metadata"]["name"])
         refuse_a_bad_handover(virtual_service, target, own_delegates(virtual_service, cluster))
     if mode is not Mode.BESIDE and others:
         listed = " and ".join(sorted(key_of(item) for item in others))

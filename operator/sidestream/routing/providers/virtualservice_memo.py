@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sidestream.routing import ownership
 from sidestream.routing.entries import EntryKey
+from sidestream.routing.providers.provider import Ident, Part
 from sidestream.routing.table import Rule, Tenant
 
 _REMEMBERED_ENTRIES: Final = 2_000
@@ -47,9 +48,9 @@ def joined(parts: Iterable[Measured]) -> Measured:
     )
 
 
-def hash_of(place: Mapping[str, Any], http: Measured, *more: str) -> str:
+def hash_of(place: Mapping[str, Any], http: Measured) -> str:
     """The hash of a spec of `place` and rules `http`: the same for the same spec, however it was put together."""
-    return ownership.config_hash([place, http.hashes, more])
+    return ownership.config_hash([place, http.hashes])
 
 
 class Memo:
@@ -57,6 +58,7 @@ class Memo:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[EntryKey, tuple[str, dict[Tenant, Measured]]] = OrderedDict()
+        self._parts: dict[EntryKey, dict[Ident, Part]] = {}
 
     def rules(
         self, key: EntryKey, made_from: str, tenants: Sequence[Tenant], make: Callable[[Tenant], list[Rule]]
@@ -69,5 +71,17 @@ class Memo:
         if found:
             self._entries[key] = (made_from, found)
         if len(self._entries) > _REMEMBERED_ENTRIES:
-            self._entries.popitem(last=False)
+            oldest, _ = self._entries.popitem(last=False)
+            self._parts.pop(oldest, None)
         return found
+
+    def same(self, key: EntryKey, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """The parts, each of those that have not changed being the very object of the time before.
+
+        By that who writes them sees that nothing is to be compared.
+        """
+        before = self._parts.pop(key, {})
+        kept = tuple(before[part.ident] if before.get(part.ident) == part else part for part in parts)
+        if kept:
+            self._parts[key] = {part.ident: part for part in kept}
+        return kept

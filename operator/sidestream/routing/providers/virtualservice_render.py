@@ -14,7 +14,7 @@ from sidestream.routing import ownership
 from sidestream.routing.entries import Entry, EntryKind, Mode
 from sidestream.routing.proof import PROBE_HEADER, probe_answer
 from sidestream.routing.providers.provider import Part, Probe
-from sidestream.routing.providers.virtualservice_memo import Measured, hash_of, joined
+from sidestream.routing.providers.virtualservice_memo import Measured, hash_of, joined, measured
 from sidestream.routing.providers.virtualservice_patch import with_rules
 from sidestream.routing.providers.virtualservice_words import conflict, gateway_name, mesh_name
 from sidestream.routing.table import Rule, Tenant
@@ -31,7 +31,8 @@ Tenants = Mapping[Tenant, Measured]
 
 def object_name(entry: Entry) -> str:
     """The name of our object for an entry, and what users hand over to."""
-    return mesh_name(entry.key.name) if entry.key.kind is EntryKind.MESH else gateway_name(entry.key.name)
+    key = entry.key
+    return mesh_name(key.name) if key.kind is EntryKind.MESH else gateway_name(key.namespace, key.name)
 
 
 def parts_of(entry: Entry, tenants: Tenants, guards: Measured, base: Measured) -> tuple[Part, ...]:
@@ -44,11 +45,13 @@ def parts_of(entry: Entry, tenants: Tenants, guards: Measured, base: Measured) -
     if guards.size + clones.size + base.size <= MAX_BYTES:
         return (_whole(entry, joined([guards, clones, base]), _keys(tenants)),)
     if entry.mode is Mode.DELEGATE:
-        raise conflict(
-            f"The rules of VirtualService {_object_of(entry)} are over {MAX_BYTES} bytes; delegate less to it"
-        )
+        own = f"{entry.key.namespace}/{object_name(entry)}"
+        raise conflict(f"The rules of VirtualService {own} are over {MAX_BYTES} bytes; delegate less to it")
     if guards.size + base.size > MAX_BYTES:
-        raise conflict(f"The rules of VirtualService {entry.source} are over {MAX_BYTES // 2} bytes; shorten them")
+        raise conflict(
+            f"The rules of VirtualService {entry.source} take over {MAX_BYTES} bytes around those of tenants; "
+            "shorten them"
+        )
     return _divided(entry, tenants, guards, base)
 
 
@@ -64,43 +67,42 @@ def patch_of(entry: Entry, live: Object, tenants: Tenants, guards: Measured, bas
             f"VirtualService {entry.source} would be over {MAX_BYTES} bytes with the tenants' rules; "
             "remove its annotation to have them in objects of their own"
         )
-    probe = _probe(entry, hash_of({}, ours, *base.hashes))
+    probe = Probe(live["metadata"]["name"], hash_of({}, joined([ours, base])))
     obj = with_rules(live, [_probe_rule(probe), *ours.rules])
     return Part(VIRTUAL_SERVICES, obj, probe, _keys(tenants), patches=live)
 
 
 def _whole(entry: Entry, http: Measured, keys: frozenset[str]) -> Part:
-    probe = _probe(entry, hash_of(entry.place, http))
-    spec = {**entry.place, "http": [_probe_rule(probe), *http.rules]}
-    return Part(VIRTUAL_SERVICES, _object(entry, object_name(entry), spec), probe, keys)
+    return _part(entry, object_name(entry), entry.place, http, keys)
 
 
 def _divided(entry: Entry, tenants: Tenants, guards: Measured, base: Measured) -> tuple[Part, ...]:
     """Delegates with the tenants' rules, and last the root that hands over to each of them without a condition.
 
-    Only the root has a probe. Its hash covers those of the delegates, and Istio sees the objects in the order in which
-    they were written: a proxy that has the root has them all. The delegates' names say how many there are, so that a
-    root never hands over to those of another division; those go when the proxies have the new root.
+    All are of one stage: a delegate answers its probe only below its root. Istio sees objects in the order in which
+    they are written, so it never has the root without the delegates. Their names say how many there are, so that a root
+    never hands over to half of another division; those of before go after the root that named them.
     """
     shards = _shards(tenants)
-    name, namespace = object_name(entry), entry.key.namespace
-    stem = f"{name.removeprefix(ownership.NAME_PREFIX)}.{len(shards)}"
-    names = [ownership.own_name(f"{stem}-{index}") for index in range(len(shards))]
-    contents = [joined(shard.values()) for shard in shards]
+    stem = f"{object_name(entry).removeprefix(ownership.NAME_PREFIX)}.{len(shards)}"
+    place = {"exportTo": [entry.key.namespace]}
     delegates = [
-        Part(
-            VIRTUAL_SERVICES,
-            _object(entry, shard_name, {"exportTo": [namespace], "http": list(content.rules)}),
-            keys=_keys(shard),
-        )
-        for shard_name, shard, content in zip(names, shards, contents, strict=True)
-        if content.rules
+        _part(entry, ownership.own_name(f"{stem}-{index}"), place, joined(shard.values()), _keys(shard))
+        for index, shard in enumerate(shards)
+        if shard
     ]
-    handovers = [{"delegate": {"name": part.obj["metadata"]["name"], "namespace": namespace}} for part in delegates]
-    probe = _probe(entry, hash_of(entry.place, joined([guards, *contents, base]), *names))
-    http = [_probe_rule(probe), *guards.rules, *handovers, *base.rules]
-    root = _object(entry, name, {**entry.place, "http": http})
-    return (*delegates, Part(VIRTUAL_SERVICES, root, probe, _keys(tenants), stage=1))
+    handovers = measured(
+        {"delegate": {"name": part.obj["metadata"]["name"], "namespace": entry.key.namespace}} for part in delegates
+    )
+    root = _whole(entry, joined([guards, handovers, base]), _keys(tenants))
+    return (*delegates, root)
+
+
+def _part(entry: Entry, name: str, place: dict[str, Any], http: Measured, keys: frozenset[str]) -> Part:
+    probe = Probe(name, hash_of(place, http))
+    spec = {**place, "http": [_probe_rule(probe), *http.rules]}
+    obj = ownership.marked(VIRTUAL_SERVICES, entry.key, entry.key.namespace, name, spec, source=entry.source)
+    return Part(VIRTUAL_SERVICES, obj, probe, keys)
 
 
 def _shards(tenants: Tenants) -> list[dict[Tenant, Measured]]:
@@ -123,20 +125,6 @@ def _shards(tenants: Tenants) -> list[dict[Tenant, Measured]]:
 
 def _number(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-
-
-def _object(entry: Entry, name: str, spec: dict[str, Any]) -> Object:
-    return ownership.marked(VIRTUAL_SERVICES, entry.key, entry.key.namespace, name, spec, source=entry.source)
-
-
-def _object_of(entry: Entry) -> str:
-    return f"{entry.key.namespace}/{object_name(entry)}"
-
-
-def _probe(entry: Entry, config_hash: str) -> Probe:
-    """Named as the object is; at gateways, where objects of several namespaces meet, with its namespace."""
-    is_alone = entry.key.kind is EntryKind.MESH
-    return Probe(object_name(entry) if is_alone else _object_of(entry), config_hash)
 
 
 def _probe_rule(probe: Probe) -> Rule:

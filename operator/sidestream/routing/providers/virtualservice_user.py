@@ -102,7 +102,7 @@ def own_delegates(virtual_service: Object, cluster: Cluster) -> frozenset[str]:
     services = (service_at(host, metadata["namespace"], cluster.domain) for host in hosts)
     return frozenset(
         [
-            f"{metadata['namespace']}/{gateway_name(metadata['name'])}",
+            f"{metadata['namespace']}/{gateway_name(metadata['namespace'], metadata['name'])}",
             *(f"{service.namespace}/{mesh_name(service.name)}" for service in services if service is not None),
         ]
     )

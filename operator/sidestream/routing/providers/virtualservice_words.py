@@ -75,9 +75,10 @@ def mesh_name(service: str) -> str:
     return own_name(service)
 
 
-def gateway_name(virtual_service: str) -> str:
-    """The name of our object beside a user's VirtualService at gateways: `sidestream-<its name>.gateway`.
+def gateway_name(namespace: str, virtual_service: str) -> str:
+    """The name of our object beside a user's VirtualService at gateways: `sidestream-<namespace>.<its name>.gateway`.
 
-    No Service's name has a dot, so this never meets the name of an object for one.
+    It has the namespace because objects of several meet at a gateway, where each answers the probe by its name. No
+    Service's name has a dot, so this never is the name of an object for one.
     """
-    return own_name(f"{virtual_service}.gateway")
+    return own_name(f"{namespace}.{virtual_service}.gateway")
