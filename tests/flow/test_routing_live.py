@@ -177,7 +177,7 @@ NAMED_BY_HEADER: dict[str, tuple[tuple[Line, ...], str]] = {
     "under a name in capitals": ((("X-Tenant-ID", "alice"),), "orders-alice"),
     "by a longer value": ((("x-tenant-id", "alice1"),), "orders"),
     "by a value in capitals": ((("x-tenant-id", "Alice"),), "orders"),
-    "twice": ((("x-tenant-id", "alice"), ("x-tenant-id", "bob")), "orders"),
+    "twice, where the tenants' order counts": ((("x-tenant-id", "bob"), ("x-tenant-id", "alice")), "orders-alice"),
 }
 
 

@@ -18,9 +18,10 @@ from flow.wire.gateways import GATEWAY, ISTIO_GATEWAY, address_of, start_gateway
 from flow.wire.peers import MANAGER, Peers
 from flow.wire.property import RouteSet, Trial
 from flow.wire.tenants import roles_of
-from flow.wire.virtualservices import DESTINATION_RULES, ISTIO_DOMAIN
+from flow.wire.virtualservices import ISTIO_DOMAIN
 from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
+from sidestream.kube.port import DESTINATION_RULES
 from sidestream.routing import table
 from sidestream.routing.providers.httproute import HTTPRouteProvider
 from sidestream.routing.providers.httproute_precedence import Precedence

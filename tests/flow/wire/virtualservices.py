@@ -16,7 +16,7 @@ from flow.wire.drawing import drawn
 from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT
 from flow.wire.property import EFFECTIVE_PATH, RouteSet
 from flow.wire.tenants import crowd, forks_of, tenants_of
-from sidestream.kube.port import VIRTUAL_SERVICES, Object, Resource
+from sidestream.kube.port import DESTINATION_RULES, VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.virtualservice import GUARDED_FROM
@@ -24,7 +24,6 @@ from sidestream.routing.providers.virtualservice_words import mesh_name
 from unit.routing.istio_model import SPELLINGS, Request, decide
 from unit.routing.istio_strategies import answering, forwarding, matches
 
-DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule")
 ISTIO_DOMAIN = "istio.wire.example"
 """Hosts at the Istio Gateway are under it."""
 
