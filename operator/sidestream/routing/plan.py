@@ -138,9 +138,14 @@ def _staying(plan: Plan) -> frozenset[str]:
 
 
 def _claim(plan: Plan, part: Part) -> Claim:
+    if part.probe is None and part.patches is not None:
+        # our rules go out of a user's object
+        return Claim(part.name, None, plan.doors, plan.why_unprovable)
     if part.probe is None:
         return Claim(part.name, "", (), f"a {part.resource.kind} cannot answer a probe")
-    return Claim(part.probe.name, part.probe.config_hash, plan.doors, plan.why_unprovable)
+    ports = part.probe.ports
+    doors = tuple(door for door in plan.doors if ports is None or door.port in ports)
+    return Claim(part.probe.name, part.probe.config_hash, doors, plan.why_unprovable)
 
 
 def written_names(verdict: Verdict) -> tuple[str, ...]:
@@ -186,12 +191,10 @@ def _refuse_what_is_blocked(findings: Mapping[ServiceHost, tuple[Finding, ...]])
 
 
 def _rendered(provider: Provider, entry: Entry, routing: Routing, cluster: Cluster) -> Rendered:
-    if not routing.tenants:
-        return Rendered()
     rendered = provider.render(entry, routing.tenants, cluster)
     for part in rendered.parts:
         held = cluster.get(*part.ident)
-        if held is not None and not is_ours(held):
+        if part.patches is None and held is not None and not is_ours(held):
             raise name_taken(part)
     return rendered
 

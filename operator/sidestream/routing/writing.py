@@ -70,6 +70,8 @@ class Writer:
         return Written(plan, has_written or bool(deleted), deleted)
 
     async def _ensure(self, part: Part, live: Object | None) -> bool:
+        if part.patches is not None:
+            return await self._patch(part, part.patches)
         if live is not None and self._is_settled(part, live):
             return False
         if live is None:
@@ -86,6 +88,27 @@ class Writer:
         if has_written:
             _log.info("routes written", kind=part.resource.kind, namespace=part.ident[1], name=part.name)
         return has_written
+
+    async def _patch(self, part: Part, live: Object) -> bool:
+        """Change a user's object, which they have allowed, only if it still is as it was read.
+
+        Raises:
+            ConflictError: it has changed meanwhile.
+        """
+        before, after = live["spec"], part.obj["spec"]
+        changed = [field for field in after if after[field] != before.get(field)]
+        if not changed:
+            return False
+        metadata = live["metadata"]
+        operations: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            *({"op": "add", "path": f"/spec/{field}", "value": after[field]} for field in changed),
+        ]
+        written = await self._api.patch(*part.ident, operations)
+        self._copy.learn(part.resource, written)
+        _log.info("a user's object patched", kind=part.resource.kind, namespace=part.ident[1], name=part.name)
+        return True
 
     def _is_settled(self, part: Part, live: Object) -> bool:
         """Whether this very part was compared with this very version before: what stays the same is the same object."""
