@@ -60,20 +60,20 @@ async def _observe_made(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed
 
 async def _observe_all(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
     namespace = sandbox.metadata.namespace
-    deployments, services, pods, others, groups, consumers, around = await asyncio.gather(
+    deployments, services, pods, others, groups, consumers = await asyncio.gather(
         api.list(DEPLOYMENTS, namespace),
         api.list(SERVICES, namespace),
         _made(api, PODS, sandbox),
         api.list(SANDBOXES, namespace),
         route_groups(api, namespace),
         _consumers(api, sandbox),
-        _around(api, namespace),
     )
     pinned = [item.deployment for item in sandbox.spec.workloads if item.baseline_updates == "Pin"]
-    revisions, routes, clusters = await asyncio.gather(
+    revisions, routes, clusters, around = await asyncio.gather(
         _made_or_named(api, CONTROLLER_REVISIONS, sandbox, pinned),
         _made_or_named(api, KAFKA_ROUTES, sandbox, (item.metadata.name for item in consumers)),
         _clusters(api, {item.spec.cluster for item in consumers}),
+        _around(api, namespace),
     )
     return Observed(
         raw,
