@@ -84,9 +84,7 @@ class Directory:
         self._claims_of_sandbox: Index[Claim, ObjectKey] = Index(
             lambda item: (ObjectKey(item.namespace, item.sandbox),)
         )
-        self._tenants: Index[Sandbox, str] = Index(
-            lambda item: (item.routing_key, *item.status.routing_keys)
-        )
+        self._tenants: Index[Sandbox, str] = Index(lambda item: (item.routing_key, *item.status.routing_keys))
         self._versions: dict[Workload, int] = {}
         self._encoded: dict[Workload, Encoded] = {}
 
