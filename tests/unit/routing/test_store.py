@@ -11,6 +11,7 @@ from fakes.watching import FakeWatchableApi
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import (
     DEPLOYMENTS,
+    ISTIO_GATEWAYS,
     NAMESPACES,
     PODS,
     ROUTE_GROUPS,
@@ -35,7 +36,7 @@ FORKED = {
     DEPLOYMENTS: [fork_deployment("alice")],
     SANDBOXES: [sandbox("alice")],
 }
-KINDS = {VIRTUAL_SERVICES, HTTP_ROUTES, MIDDLEWARES, GATEWAYS, PODS, ROUTE_GROUPS, *FORKED}
+KINDS = {VIRTUAL_SERVICES, ISTIO_GATEWAYS, HTTP_ROUTES, MIDDLEWARES, GATEWAYS, PODS, ROUTE_GROUPS, *FORKED}
 
 
 @asynccontextmanager
