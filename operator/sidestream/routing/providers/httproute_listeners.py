@@ -1,0 +1,182 @@
+"""Gateways as a route sees them: which listeners it is attached to, for which hosts, and where to ask these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidestream.api.selectors import matches_selector
+from sidestream.kube.port import GATEWAY_CLASSES, GATEWAYS, NAMESPACES, SERVICES, Object
+from sidestream.routing.entries import Door
+from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.providers.httproute_groups import conflict, title
+from sidestream.routing.providers.httproute_user import Place, hostnames_of
+from sidestream.routing.providers.provider import Cluster
+
+_GATEWAY_NAME: Final = "gateway.networking.k8s.io/gateway-name"
+"""Label: whose Service it is, after GEP-1762."""
+
+_PROTOCOLS: Final = ("HTTP", "HTTPS")
+_ANY: Final = ("",)
+_PROBE_LABEL: Final = "sidestream-probe"
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A listener that takes requests for the route, with the hosts for which it does ("" for any)."""
+
+    gateway: Object
+    listener: dict[str, Any]
+    hosts: tuple[str, ...]
+
+
+def attachments(route: Object, place: Place, ref: dict[str, Any], cluster: Cluster) -> list[Attachment]:
+    """The listeners of one parent that the route is attached to.
+
+    Raises:
+        InvalidInputError: there is none; the message names the Gateway and says why.
+    """
+    gateway = cluster.get(GATEWAYS, place.namespace, place.name)
+    if gateway is None:
+        raise conflict(f"{title(route)} names Gateway {place} as its parent, which does not exist")
+    _refuse_without_class(gateway, route, cluster)
+    named = [item for item in _listeners(gateway) if _is_named(item, ref)]
+    if not named:
+        raise conflict(f"{title(route)} names a listener that Gateway {place} does not have: {_described(ref)}")
+    admitting = [item for item in named if _admits(item, gateway, route, cluster)]
+    if not admitting:
+        raise conflict(
+            f"Gateway {place} admits no {route['kind']} from namespace {route['metadata']['namespace']} (allowedRoutes "
+            f"of listener {named[0]['name']}), so {title(route)} and tenants' routes beside it take no requests; "
+            "change allowedRoutes or move the route"
+        )
+    found = [Attachment(gateway, item, _common_hosts(item, hostnames_of(route))) for item in admitting]
+    attached = [item for item in found if item.hosts]
+    if not attached:
+        raise conflict(
+            f"No hostname of {title(route)} is one of listener {admitting[0]['name']} of Gateway {place} "
+            f"({admitting[0].get('hostname')}), so it takes no requests there"
+        )
+    return attached
+
+
+def is_of_traefik(gateway: Object, cluster: Cluster) -> bool:
+    """Whether Traefik serves the Gateway."""
+    gateway_class = cluster.get(GATEWAY_CLASSES, "", gateway["spec"]["gatewayClassName"])
+    return gateway_class is not None and gateway_class["spec"]["controllerName"].startswith("traefik.io/")
+
+
+def doors(attached: Iterable[Attachment], cluster: Cluster) -> tuple[Door, ...]:
+    """Where each listener can be asked for the first of the route's hosts; none where no Service leads there."""
+    found: dict[Door, None] = {}
+    for item in attached:
+        for service in _services(item.gateway, cluster):
+            port: int = item.listener["port"]
+            if any(exposed["port"] == port for exposed in service["spec"].get("ports") or ()):
+                metadata = service["metadata"]
+                address = ServiceHost(metadata["namespace"], metadata["name"], cluster.domain).fqdn
+                is_tls = item.listener["protocol"] == "HTTPS"
+                found[Door(address, port, _concrete(item.hosts[0]) or address, is_gateway=True, is_tls=is_tls)] = None
+                break
+    return tuple(found)
+
+
+def may_share_a_host(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether a request's host may fall under both lists of a route's hostnames; an empty one stands for all hosts."""
+    others = tuple(other) or _ANY
+    return any(_common(first, second) is not None for first in tuple(one) or _ANY for second in others)
+
+
+def _refuse_without_class(gateway: Object, route: Object, cluster: Cluster) -> None:
+    name = gateway["spec"]["gatewayClassName"]
+    gateway_class = cluster.get(GATEWAY_CLASSES, "", name)
+    found = ((gateway_class or {}).get("status") or {}).get("conditions") or ()
+    if not any(item["type"] == "Accepted" and item["status"] == "True" for item in found):
+        raise conflict(
+            f"No controller has accepted GatewayClass {name} of {title(gateway)}, so nothing serves {title(route)}; "
+            "install one, or name another class"
+        )
+
+
+def _listeners(gateway: Object) -> list[dict[str, Any]]:
+    return list(gateway["spec"].get("listeners") or ())
+
+
+def _is_named(listener: dict[str, Any], ref: dict[str, Any]) -> bool:
+    names = ref.get("sectionName") in (None, listener["name"])
+    return names and ref.get("port") in (None, listener["port"])
+
+
+def _described(ref: dict[str, Any]) -> str:
+    return ", ".join(f"{field} {ref[field]}" for field in ("sectionName", "port") if field in ref) or "it has none"
+
+
+def _admits(listener: dict[str, Any], gateway: Object, route: Object, cluster: Cluster) -> bool:
+    allowed = listener.get("allowedRoutes") or {}
+    kinds = [item["kind"] for item in allowed.get("kinds") or ()]
+    if listener["protocol"] not in _PROTOCOLS or (kinds and route["kind"] not in kinds):
+        return False
+    namespace = route["metadata"]["namespace"]
+    namespaces = allowed.get("namespaces") or {}
+    match namespaces.get("from", "Same"):
+        case "All":
+            return True
+        case "Selector":
+            found = cluster.get(NAMESPACES, "", namespace)
+            labels = {} if found is None else found["metadata"].get("labels") or {}
+            return matches_selector(namespaces.get("selector"), labels)
+        case "Same":
+            return bool(namespace == gateway["metadata"]["namespace"])
+        case _:
+            return False
+
+
+def _common_hosts(listener: dict[str, Any], hostnames: tuple[str, ...]) -> tuple[str, ...]:
+    common = (_common(listener.get("hostname") or "", name) for name in hostnames or _ANY)
+    return tuple(name for name in common if name is not None)
+
+
+def _common(one: str, other: str) -> str | None:
+    """The narrower of two host names, of which "" stands for any; None where no host falls under both."""
+    first, second = one.lower(), other.lower()
+    if not first or first == second:
+        return second
+    if not second:
+        return first
+    if first.startswith("*") and second.endswith(first[1:]):
+        return second
+    if second.startswith("*") and first.endswith(second[1:]):
+        return first
+    return None
+
+
+def _concrete(host: str) -> str:
+    return f"{_PROBE_LABEL}{host[1:]}" if host.startswith("*") else host
+
+
+def _services(gateway: Object, cluster: Cluster) -> Iterator[Object]:
+    """The Services that lead to the Gateway's proxies: those labelled so, then those of its addresses."""
+    namespace, name = gateway["metadata"]["namespace"], gateway["metadata"]["name"]
+    for service in cluster.all(SERVICES, namespace):
+        if (service["metadata"].get("labels") or {}).get(_GATEWAY_NAME) == name:
+            yield service
+    addresses = {
+        item["value"]
+        for holder in (gateway.get("status") or {}, gateway["spec"])
+        for item in holder.get("addresses") or ()
+        if item.get("value")
+    }
+    if addresses:
+        yield from (item for item in cluster.all(SERVICES) if addresses & set(_addresses(item, cluster.domain)))
+
+
+def _addresses(service: Object, domain: str) -> Iterator[str]:
+    """By what a Service may be known as a Gateway's address."""
+    metadata, spec = service["metadata"], service["spec"]
+    yield ServiceHost(metadata["namespace"], metadata["name"], domain).fqdn
+    yield from (
+        item for item in (spec.get("clusterIP"), *(spec.get("externalIPs") or ())) if item not in (None, "None")
+    )
+    for item in ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
+        yield from (item[field] for field in ("ip", "hostname") if item.get(field))
