@@ -154,9 +154,9 @@ REFUSED: dict[str, tuple[Objects, Reason, str]] = {
         cluster(PLAIN, VS, ROUTE),
         Reason.ROUTE_CONFLICT,
         (
-            "VirtualService shop/theirs and HTTPRoute shop/orders-rules both have rules for service orders, which a mesh "
-            "takes as it happens; keep one of them, or annotate the Service with sidestream.dev/provider to say which one "
-            "holds"
+            "VirtualService shop/theirs and HTTPRoute shop/orders-rules both have rules for service orders, which a "
+            "mesh takes as it happens; keep one of them, or annotate the Service with sidestream.dev/provider to say "
+            "which one holds"
         ),
     ),
     "no mesh": (
@@ -185,8 +185,8 @@ REFUSED: dict[str, tuple[Objects, Reason, str]] = {
         cluster(wants("HTTPRoute"), missing=ISTIO),
         Reason.MESH_NOT_FOUND,
         (
-            "Service shop/orders is annotated sidestream.dev/provider: HTTPRoute, but the cluster does not serve HTTPRoute "
-            "(gateway.networking.k8s.io/v1)"
+            "Service shop/orders is annotated sidestream.dev/provider: HTTPRoute, but the cluster does not serve "
+            "HTTPRoute (gateway.networking.k8s.io/v1)"
         ),
     ),
     "the user's rules leave no room": (
