@@ -1,8 +1,8 @@
 """Istio in the cluster: its CRDs and those of the Gateway API, istiod by helm, and sidecars that are injected.
 
 World.USER installs a release with its own sidecars. World.OWN installs the chart and the istiod of the Go module, with
-a stock Envoy as sidecar (manifests/istio/stock-sidecar.yaml). Applications need not know which: a label on their
-namespace or pod is all.
+a stock Envoy as sidecar and as gateway (manifests/istio/stock-*.yaml). Applications need not know which: a label on
+their namespace or pod, or a Gateway of class `istio`, is all.
 """
 
 import json
@@ -26,6 +26,9 @@ GATEWAY_API_CRDS = (
     f"https://github.com/kubernetes-sigs/gateway-api/releases/download/{versions.GATEWAY_API}/standard-install.yaml"
 )
 READY_SECONDS = 300.0
+STOCK_TEMPLATES = {"stock": "stock-sidecar.yaml", "kube-gateway": "stock-gateway.yaml"}
+"""By the names that istiod knows them by; `kube-gateway` takes the place of what it has for a Gateway itself."""
+
 RECORD = "sidestream-lab"
 """A ConfigMap in NAMESPACE that says which inputs each step has brought into the cluster."""
 
@@ -49,7 +52,8 @@ def helm_arguments(world: World, chart: Sequence[str | Path]) -> list[str | Path
             own: list[str | Path] = ["--values", FOLDER / "values-istio-proxy.yaml"]
         case World.OWN:
             own = ["--values", FOLDER / "values-stock-envoy.yaml"]
-            own += ["--set-file", f"sidecarInjectorWebhook.templates.stock={FOLDER / 'stock-sidecar.yaml'}"]
+            for template, file in STOCK_TEMPLATES.items():
+                own += ["--set-file", f"sidecarInjectorWebhook.templates.{template}={FOLDER / file}"]
     istiod = images.catalogue(world)["istiod"].reference
     return [
         *("upgrade", "--install", "istiod", *chart, "--namespace", NAMESPACE, "--create-namespace"),

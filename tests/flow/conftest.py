@@ -10,6 +10,7 @@ import pytest
 
 from flow.cluster import QUIET_GROUP, installed_crds, temporary_namespace
 from sidestream.api.labels import GROUP
+from sidestream_demo.environment import Environment
 
 FOLDER = Path(__file__).parent
 
@@ -30,6 +31,12 @@ def kubeconfig() -> str:
     if not path:
         pytest.fail("flow tests need a cluster: set KUBECONFIG, or run hack/test, which starts the lab", pytrace=False)
     return path
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The operator's image, in which pods of tests run: it has Python and aiohttp."""
+    return Environment.from_variables().images()["operator"]
 
 
 @pytest.fixture(scope="module")

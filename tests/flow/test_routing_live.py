@@ -1,11 +1,12 @@
-"""Routes in a real mesh: what a real istiod and real proxies make of the VirtualServices that Sidestream renders.
+"""Routes in a real mesh, one example each: what a real istiod and real proxies make of what Sidestream renders.
 
-They are written here without Sidestream's labels, so that an operator in the same cluster leaves them alone.
+They are written here without an operator; one in the same cluster leaves them alone, since no Sandbox wants them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -14,129 +15,101 @@ from typing import Any
 import pytest
 
 from flow.cluster import temporary_namespace, until
-from flow.mesh_peers import MANAGER, PORTS, Peers
-from sidestream.config import HeaderSettings
-from sidestream.kube.client import AioKubeApi, connect
-from sidestream.kube.port import NAMESPACES, VIRTUAL_SERVICES, Object
+from flow.wire.asking import GRPC, HTTP1, HTTP2, WEBSOCKET, Ask, Line, Told
+from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT, MANAGER, Peers
+from flow.wire.proving import Proofs, Written
+from sidestream.config import HeaderMode, HeaderSettings
+from sidestream.kube.client import connect
+from sidestream.kube.port import VIRTUAL_SERVICES, Object
+from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.proof import Claim, Evidence, prove
-from sidestream.routing.providers.virtualservice import GUARDED_FROM, VirtualServiceProvider
-from sidestream.routing.table import RouteTable, Tenant
-from sidestream_demo.environment import Environment
+from sidestream.routing.providers.virtualservice import VirtualServiceProvider
+from sidestream.routing.table import StandIn, Tenant
+from untouched import GITOPS
 
-OF_ALICE = {"baggage": "a=b, tenant=alice;p=1,c=d"}
-OF_BOB = {"baggage": "tenant=bob"}
-OURS = "overlay"
-THEIRS = "orders"
-
-
-class PodProber:
-    """Asks the prober in its pod."""
-
-    def __init__(self, peers: Peers) -> None:
-        self._peers = peers
-
-    async def ask(self, host: str, port: int) -> tuple[str | None, ...]:
-        return await self._peers.probe(host, port)
+ROLES = ("orders", "orders-alice", "orders-bob", "inventory")
+OF_ALICE: Line = ("baggage", "tenant=alice")
+OF_BOB: Line = ("baggage", "tenant=bob")
+PORTS = {HTTP1: HTTP_PORT, WEBSOCKET: HTTP_PORT, HTTP2: HTTP2_PORT, GRPC: GRPC_PORT}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Services `orders` and `orders-alice` in a real mesh; requests come from a namespace of their callers."""
+    """Services `orders`, two forks of it and `inventory` in a real mesh."""
 
-    api: AioKubeApi
     peers: Peers
+
+    @property
+    def proofs(self) -> Proofs:
+        return Proofs(self.peers)
 
     def host(self, name: str = "orders") -> ServiceHost:
         return ServiceHost(self.peers.namespace, name)
 
-    async def users_rules(self, *rules: dict[str, Any]) -> None:
-        """Write the VirtualService that a team would have for `orders`."""
-        await self._write(THEIRS, {"hosts": ["orders"], "http": list(rules)})
+    def tenant(self, key: str, fork: str = "") -> Tenant:
+        """A tenant with a fork of `orders`, `orders-<key>` unless it is said."""
+        return Tenant(key, (StandIn(self.host(), self.host(fork or f"orders-{key}")),))
 
-    async def route(self, *tenants: Tenant) -> Object:
-        """Write what Sidestream renders for Alice and `tenants`, and wait until the proxies prove it."""
-        provider = VirtualServiceProvider(HeaderSettings())
-        users = [item for item in await self._virtual_services() if item["metadata"]["name"] != OURS]
-        base = provider.base_rules(users, self.host(), tuple(PORTS))
-        everybody = (Tenant("alice", self.host("orders-alice")), *tenants)
-        table = RouteTable(self.host(), tuple(PORTS), base.rules, everybody, base.source)
-        rendered = provider.render(table, [self.peers.outside])
-        assert rendered is not None
-        await self._write(OURS, rendered.obj["spec"])
-        await self._proven(rendered.config_hash)
-        return rendered.obj
+    async def user_writes(self, *rules: dict[str, Any], wait_for: str = "") -> Object:
+        """The VirtualService that a team would have for `orders`; waits until the rule of this name is followed."""
+        obj = {
+            "apiVersion": VIRTUAL_SERVICES.api_version,
+            "kind": VIRTUAL_SERVICES.kind,
+            "metadata": {"name": "orders", "namespace": self.peers.namespace},
+            "spec": {"hosts": ["orders"], "http": list(rules)},
+        }
+        written = await self.peers.api.apply(VIRTUAL_SERVICES, obj, manager=GITOPS)
 
-    async def unroute(self) -> None:
-        """Delete it, and wait until the proxies prove that it is gone."""
-        await self.api.delete(VIRTUAL_SERVICES, self.peers.namespace, OURS)
-        await self._proven(None)
+        async def is_followed() -> bool:
+            (told,) = await self.ask(Ask(self.host().fqdn))
+            return told.headers.get("x-rule") == wait_for
 
-    async def ask(self, paths: Sequence[str], headers: dict[str, str] | None = None) -> list[tuple[str, str | None]]:
-        """Who answered each path of `orders`, by which of the user's rules."""
-        answers = await self.peers.ask([f"http://{self.host().fqdn}{path}" for path in paths], headers)
-        return [(answer["who"], answer["rule"]) for answer in answers]
+        if wait_for:
+            await until(is_followed, f"the proxies follow rule {wait_for}")
+        return written
 
-    async def who(self, headers: dict[str, str] | None = None) -> set[str]:
-        """Who answers, however the host is spelled and whichever port is asked."""
-        hosts = (self.host().fqdn, f"orders.{self.peers.namespace}", f"orders.{self.peers.namespace}.svc")
-        answers = await self.peers.ask([f"http://{host}:{port}/" for host in hosts for port in PORTS], headers)
-        assert [answer["port"] for answer in answers] == list(PORTS.values()) * len(hosts)
-        return {answer["who"] for answer in answers}
+    async def route(self, *tenants: Tenant, mode: HeaderMode = HeaderMode.BAGGAGE) -> Written:
+        """Write what Sidestream renders for these tenants, and wait until the proxies prove it."""
+        provider = VirtualServiceProvider(HeaderSettings(mode=mode))
+        key = EntryKey(EntryKind.MESH, self.peers.namespace, "orders")
+        (written,) = await self.proofs.write(provider, [(key, tenants)])
+        return written
+
+    async def ask(self, *asks: Ask) -> list[Told]:
+        return await self.peers.ask(asks)
+
+    async def who(self, *lines: Line, paths: Sequence[str] = ("/",)) -> list[str | None]:
+        """Who answers a request with these header lines to each path of `orders`."""
+        return [told.who for told in await self.ask(*(Ask(self.host().fqdn, path, headers=lines) for path in paths))]
 
     async def clear(self) -> None:
-        for item in await self._virtual_services():
-            await self.api.delete(VIRTUAL_SERVICES, self.peers.namespace, item["metadata"]["name"])
-
-    async def _virtual_services(self) -> list[Object]:
-        return await self.api.list(VIRTUAL_SERVICES, self.peers.namespace)
-
-    async def _write(self, name: str, spec: dict[str, Any]) -> None:
-        metadata = {"name": name, "namespace": self.peers.namespace}
-        obj = {"apiVersion": VIRTUAL_SERVICES.api_version, "kind": VIRTUAL_SERVICES.kind, "metadata": metadata}
-        await self.api.apply(VIRTUAL_SERVICES, {**obj, "spec": spec}, manager=MANAGER)
-
-    async def _proven(self, config_hash: str | None) -> None:
-        claim = Claim(self.host().fqdn, tuple(PORTS), config_hash)
-
-        async def is_proven() -> bool:
-            return (await prove(claim, PodProber(self.peers))).evidence is Evidence.PROVEN
-
-        await until(is_proven, f"every proxy answers with {config_hash}")
+        for item in await self.peers.api.list(VIRTUAL_SERVICES, self.peers.namespace):
+            await self.peers.api.delete(VIRTUAL_SERVICES, self.peers.namespace, item["metadata"]["name"])
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
-    return Environment.from_variables().images()["operator"]
+def namespace(kubeconfig: str, image: str) -> Iterator[str]:
+    with temporary_namespace(kubeconfig) as name:
+        asyncio.run(_start(kubeconfig, image, name))
+        yield name
 
 
-@pytest.fixture(scope="module")
-def namespaces(kubeconfig: str, image: str) -> Iterator[tuple[str, str]]:
-    """A namespace whose pods all have proxies, where the Services are, and one without that, where the prober is."""
-    with temporary_namespace(kubeconfig) as inside, temporary_namespace(kubeconfig) as outside:
-        asyncio.run(_furnish(kubeconfig, image, inside, outside))
-        yield inside, outside
-
-
-async def _furnish(kubeconfig: str, image: str, inside: str, outside: str) -> None:
+async def _start(kubeconfig: str, image: str, namespace: str) -> None:
     async with connect(kubeconfig) as api:
-        metadata = {"name": inside, "labels": {"istio-injection": "enabled"}}
-        await api.apply(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, manager=MANAGER)
-        peers = Peers(api, kubeconfig, image, inside, outside)
-        await asyncio.gather(peers.deploy("orders"), peers.deploy("orders-alice"), peers.start_prober())
+        await Peers(api, kubeconfig, image, namespace, ROLES).start()
 
 
 Open = Callable[[], AbstractAsyncContextManager[Place]]
 
 
 @pytest.fixture
-def opened(kubeconfig: str, image: str, namespaces: tuple[str, str]) -> Open:
+def opened(kubeconfig: str, image: str, namespace: str) -> Open:
     """Opens the place; when it closes all VirtualServices are gone."""
 
     @asynccontextmanager
     async def open_place() -> AsyncIterator[Place]:
         async with connect(kubeconfig) as api:
-            place = Place(api, Peers(api, kubeconfig, image, *namespaces))
+            place = Place(Peers(api, kubeconfig, image, namespace, ROLES))
             try:
                 yield place
             finally:
@@ -145,59 +118,133 @@ def opened(kubeconfig: str, image: str, namespaces: tuple[str, str]) -> Open:
     return open_place
 
 
-def rule(name: str, *matches: dict[str, Any]) -> dict[str, Any]:
-    """A rule that leads to `orders` and says its name in the answer."""
-    told = {"response": {"set": {"x-rule": name}}}
-    body = {"name": name, "headers": told, "route": [{"destination": {"host": "orders"}}]}
+def rule(name: str, *matches: dict[str, Any], to: Sequence[str] = ("orders",), **fields: Any) -> dict[str, Any]:
+    """A rule that leads to these Services in equal shares and says its name in the answer."""
+    weight = {} if len(to) == 1 else {"weight": 100 // len(to)}
+    body = {
+        "name": name,
+        "headers": {"response": {"set": {"x-rule": name}}},
+        "route": [{"destination": {"host": host}, **weight} for host in to],
+        **fields,
+    }
     return {**body, "match": list(matches)} if matches else body
 
 
-async def test_a_tenant_meets_its_fork_from_the_proof_on_and_until_the_proof_that_it_is_gone(opened: Open) -> None:
+NAMED_BY_BAGGAGE: dict[str, tuple[tuple[Line, ...], str]] = {
+    "alone": ((("baggage", "tenant=alice"),), "orders-alice"),
+    "first": ((("baggage", "tenant=alice,a=b"),), "orders-alice"),
+    "in the middle": ((("baggage", "a=b,tenant=alice,c=d"),), "orders-alice"),
+    "last": ((("baggage", "a=b,tenant=alice"),), "orders-alice"),
+    "with spaces": ((("baggage", "a=b , tenant = alice , c=d"),), "orders-alice"),
+    "with tabs": ((("baggage", "a=b,\ttenant\t=\talice\t,c=d"),), "orders-alice"),
+    "with properties": ((("baggage", "tenant=alice;p=1;q,c=d"),), "orders-alice"),
+    "in the second line": ((("baggage", "a=b"), ("baggage", "tenant=alice")), "orders-alice"),
+    "in the first line": ((("baggage", "tenant=alice;p"), ("baggage", "a=b")), "orders-alice"),
+    "under a name in capitals": ((("BAGGAGE", "tenant=alice"),), "orders-alice"),
+    "after four kilobytes": ((("baggage", f"{'k=v,' * 1000}tenant=alice"),), "orders-alice"),
+    "by another": ((("baggage", "tenant=bob"),), "orders-bob"),
+    "twice, where the tenants' order counts": ((("baggage", "tenant=bob,tenant=alice"),), "orders-alice"),
+    "by nothing": ((), "orders"),
+    "by an empty header": ((("baggage", ""),), "orders"),
+    "by a longer key": ((("baggage", "xtenant=alice"),), "orders"),
+    "by a longer value": ((("baggage", "tenant=alice1"),), "orders"),
+    "by a value with a blank": ((("baggage", "tenant=alice 1"),), "orders"),
+    "by a property": ((("baggage", "a=b;tenant=alice"),), "orders"),
+    "by a value": ((("baggage", "a=tenant=alice"),), "orders"),
+    "by a key in capitals": ((("baggage", "Tenant=alice"),), "orders"),
+    "by a value in capitals": ((("baggage", "tenant=ALICE"),), "orders"),
+    "by a value that is encoded": ((("baggage", "tenant=%61lice"),), "orders"),
+    "by nobody that is known": ((("baggage", "tenant=carol"),), "orders"),
+    "by another header": ((("x-tenant-id", "alice"),), "orders"),
+}
+
+
+async def test_a_tenant_is_named_by_a_member_of_the_baggage_in_every_protocol(opened: Open) -> None:
     async with opened() as place:
-        await place.route()
-        assert await place.who(OF_ALICE) == {"orders-alice"}
-        assert await place.who(OF_BOB) == {"orders"}
-        assert await place.who() == {"orders"}
+        await place.route(place.tenant("alice"), place.tenant("bob"))
+        cases = [(protocol, name) for protocol in PORTS for name in NAMED_BY_BAGGAGE]
+        asks = [
+            Ask(place.host().fqdn, "/", "GET", NAMED_BY_BAGGAGE[name][0], protocol, PORTS[protocol])
+            for protocol, name in cases
+        ]
+        told = {case: answer.who or answer for case, answer in zip(cases, await place.ask(*asks), strict=True)}
 
-        await place.unroute()
-        assert await place.who(OF_ALICE) == {"orders"}
+        assert told == {(protocol, name): NAMED_BY_BAGGAGE[name][1] for protocol, name in cases}
 
 
-async def test_a_users_older_rules_hold_for_everybody_with_the_fork_for_the_tenant(opened: Open) -> None:
+NAMED_BY_HEADER: dict[str, tuple[tuple[Line, ...], str]] = {
+    "exactly": ((("x-tenant-id", "alice"),), "orders-alice"),
+    "under a name in capitals": ((("X-Tenant-ID", "alice"),), "orders-alice"),
+    "by a longer value": ((("x-tenant-id", "alice1"),), "orders"),
+    "by a value in capitals": ((("x-tenant-id", "Alice"),), "orders"),
+    "twice, where the tenants' order counts": ((("x-tenant-id", "bob"), ("x-tenant-id", "alice")), "orders-alice"),
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "by_baggage"), [(HeaderMode.EXACT, "orders"), (HeaderMode.BOTH, "orders-alice")], ids=["alone", "too"]
+)
+async def test_a_tenant_is_named_by_a_header_of_its_own(opened: Open, mode: HeaderMode, by_baggage: str) -> None:
     async with opened() as place:
-        paths = ["/api/x", "/other"]
+        await place.route(place.tenant("alice"), place.tenant("bob"), mode=mode)
+        answers = await place.ask(*(Ask(place.host().fqdn, headers=lines) for lines, _ in NAMED_BY_HEADER.values()))
 
-        async def is_followed(name: str) -> bool:
-            return await place.ask(paths) == [("orders", name), ("orders", "rest")]
-
-        await place.users_rules(rule("api", {"uri": {"prefix": "/api"}}), rule("rest"))
-        await until(lambda: is_followed("api"), "the user's own rules are followed")
-        await place.route()
-        assert await place.ask(paths, OF_ALICE) == [("orders-alice", "api"), ("orders-alice", "rest")]
-        assert await is_followed("api")
-
-        await place.users_rules(rule("edited", {"uri": {"prefix": "/api"}}), rule("rest"))
-        await place.route()
-        assert await place.ask(paths, OF_ALICE) == [("orders-alice", "edited"), ("orders-alice", "rest")]
-        assert await is_followed("edited")
-
-        await place.unroute()
-        assert await place.ask(paths, OF_ALICE) == [("orders", "edited"), ("orders", "rest")]
+        assert [told.who for told in answers] == [who for _, who in NAMED_BY_HEADER.values()]
+        assert await place.who(OF_ALICE) == [by_baggage]
 
 
-async def test_rules_for_one_port_leave_the_other_as_it_was(opened: Open) -> None:
+async def test_a_tenant_meets_its_fork_however_the_service_is_spelled(opened: Open) -> None:
     async with opened() as place:
-        await place.users_rules(rule("eighty", {"port": 80}))
-        await place.route()
-        assert await place.who(OF_ALICE) == {"orders-alice"}
-        assert await place.who() == {"orders"}
+        await place.route(place.tenant("alice"))
+        spellings = ["orders", f"orders.{place.peers.namespace}", f"orders.{place.peers.namespace}.svc"]
+        asks = [Ask(spelling, headers=(OF_ALICE,)) for spelling in spellings]
+
+        assert [told.who for told in await place.ask(*asks)] == ["orders-alice"] * 3
 
 
-async def test_many_tenants_stand_behind_the_guard(opened: Open) -> None:
+async def test_an_overlay_wins_over_an_older_rule_of_the_user_because_it_names_namespaces(opened: Open) -> None:
     async with opened() as place:
-        obj = await place.route(*(Tenant(f"t{number:02}", place.host()) for number in range(GUARDED_FROM)))
-        assert obj["spec"]["http"][1]["name"] == "no-tenant"
-        assert await place.who(OF_ALICE) == {"orders-alice"}
-        assert await place.who() == {"orders"}
-        assert await place.who({"baggage": "a=b"}) == {"orders"}
-        assert await place.who(OF_BOB) == {"orders"}
+        await place.user_writes(rule("theirs"), wait_for="theirs")
+        written = await place.route(place.tenant("alice"))
+        assert await place.who(OF_ALICE) == ["orders-alice"]
+
+        (part,) = written.parts
+        public = copy.deepcopy(part.obj)
+        public["spec"]["exportTo"] = ["*"]
+        await place.peers.api.apply(VIRTUAL_SERVICES, public, manager=MANAGER)
+        await place.proofs.gone([written])
+        assert await place.who(OF_ALICE) == ["orders"], "the older one wins where both are public"
+
+
+async def test_what_a_team_tries_on_its_baseline_spares_tenants(opened: Open) -> None:
+    async with opened() as place:
+        fault = {"abort": {"httpStatus": 418, "percentage": {"value": 100}}}
+        mirror = {"host": "inventory"}
+        await place.user_writes(rule("broken", fault=fault, mirror=mirror), wait_for="")
+        await place.route(place.tenant("alice"))
+        of_alice, of_bob = await place.ask(
+            *(Ask(place.host().fqdn, headers=(line,)) for line in (OF_ALICE, OF_BOB)),
+        )
+
+        assert (of_alice.status, of_alice.who) == (200, "orders-alice")
+        assert (of_bob.status, of_bob.who) == (418, None)
+
+
+async def test_other_services_keep_their_share_of_a_tenants_requests(opened: Open) -> None:
+    async with opened() as place:
+        await place.user_writes(rule("split", to=("orders", "inventory")), wait_for="split")
+        await place.route(place.tenant("alice"))
+        many = ["/"] * 60
+
+        assert set(await place.who(OF_ALICE, paths=many)) == {"orders-alice", "inventory"}
+        assert set(await place.who(OF_BOB, paths=many)) == {"orders", "inventory"}
+
+
+async def test_a_fork_without_pods_is_an_error_and_not_the_baseline(opened: Open) -> None:
+    async with opened() as place:
+        await place.route(place.tenant("alice", fork="nowhere"))
+        (told,) = await place.ask(Ask(place.host().fqdn, headers=(OF_ALICE,)))
+
+        assert told.who is None
+        assert told.status >= 500
+        assert await place.who() == ["orders"]

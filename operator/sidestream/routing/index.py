@@ -219,6 +219,8 @@ class RoutingIndex:
         return {entry for entry in self._entries_to(own) if self._matters(entry)}
 
     def _take_deployment(self, obj: Object, *, is_gone: bool) -> set[EntryKey]:
+        if not is_ours(obj):
+            return set()
         workload = _workload(obj)
         before = self._deployments.pop(workload, None)
         if not is_gone:

@@ -42,7 +42,8 @@ class ProberSettings:
 
 
 Port = Annotated[int, Query(ge=1, le=65535)]
-ObjectName = Annotated[str, Query(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+ObjectName = Annotated[str, Query(pattern=r"^[a-z0-9]([-a-z0-9./]{0,315}[a-z0-9])?$")]
+"""Of an object, behind its namespace where names alone might be those of several."""
 
 
 def create_app(settings: ProberSettings | None = None, *, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:

@@ -18,6 +18,9 @@ from sidestream.routing.providers.provider import Ident, Part
 STAGE: Final = f"{GROUP}/stage"
 """Annotation on our objects of a later stage than the first."""
 
+LAST_STAGE: Final = 1_000
+"""Of an object that is gone without anybody knowing its stage: all others have to wait for it."""
+
 IsSettled = Callable[[str], bool]
 """Whether proxies are known, or after some time supposed, to have an object (or, of a deleted one, not to)."""
 

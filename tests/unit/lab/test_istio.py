@@ -15,24 +15,43 @@ def values(world: World) -> Any:
     return yaml.safe_load((istio.FOLDER / VALUES[world]).read_text())
 
 
-def template() -> str:
-    return (istio.FOLDER / "stock-sidecar.yaml").read_text()
+def template(name: str = "stock") -> str:
+    return (istio.FOLDER / istio.STOCK_TEMPLATES[name]).read_text()
+
+
+def filled(name: str) -> str:
+    """A template as far as this needs no Go: what it would fill in becomes a plain word."""
+    text = re.sub(r"\{\{- (?:/\*.*?\*/|\$.*?|range .*?|end )\}\}\n?", "", template(name), flags=re.DOTALL)
+    text = re.sub(r"\{\{ (?:toJSON .*?|\$labels|\$owner) \}\}", "{app: shop}", text)
+    return re.sub(r"\{\{.*?\}\}", "word", text)
 
 
 def rendered() -> Any:
-    """The sidecar template as far as this needs no Go: what it would fill in becomes a plain word."""
-    text = re.sub(r"\{\{- /\*.*?\*/\}\}", "", template(), flags=re.DOTALL)
-    text = text.replace("{{ toJSON .ObjectMeta.Labels }}", "{app: shop}")
-    return yaml.safe_load(re.sub(r"\{\{.*?\}\}", "word", text))
+    """The sidecar template."""
+    return yaml.safe_load(filled("stock"))
+
+
+def deployed() -> dict[str, Any]:
+    """What istiod makes for a Gateway, by kind."""
+    return {item["kind"]: item for item in yaml.safe_load_all(filled("kube-gateway"))}
+
+
+def gateway() -> Any:
+    (container,) = deployed()["Deployment"]["spec"]["template"]["spec"]["containers"]
+    return container
 
 
 def containers() -> dict[str, Any]:
     return {item["name"]: item for item in rendered()["spec"]["initContainers"]}
 
 
-def bootstrap() -> Any:
-    arguments = containers()["istio-proxy"]["args"]
+def bootstrap_of(container: Any) -> Any:
+    arguments = container["args"]
     return yaml.safe_load(arguments[arguments.index("--config-yaml") + 1])
+
+
+def bootstrap() -> Any:
+    return bootstrap_of(containers()["istio-proxy"])
 
 
 @pytest.mark.parametrize("world", World)
@@ -54,6 +73,12 @@ def test_helm_is_given_files_that_exist(world: World) -> None:
 def test_only_a_stock_envoy_has_a_template_of_its_own() -> None:
     assert not any("templates" in str(part) for part in istio.helm_arguments(World.USER, ["CHART"]))
     assert "sidecarInjectorWebhook" not in values(World.USER)
+
+
+def test_every_stock_template_is_given_to_helm() -> None:
+    arguments = {str(part) for part in istio.helm_arguments(World.OWN, ["CHART"])}
+    for name, file in istio.STOCK_TEMPLATES.items():
+        assert f"sidecarInjectorWebhook.templates.{name}={istio.FOLDER / file}" in arguments
 
 
 def test_the_default_template_is_the_one_that_helm_is_given() -> None:
@@ -111,3 +136,40 @@ def test_the_admin_interface_stays_inside_the_pod() -> None:
 
 def test_the_injection_probe_asks_for_a_sidecar_where_no_namespace_does() -> None:
     assert istio.PROBE["metadata"]["labels"] == {"sidecar.istio.io/inject": "true"}
+
+
+@pytest.mark.parametrize("world", World)
+def test_a_gateway_needs_no_address_from_outside(world: World) -> None:
+    assert values(world)["gatewayClasses"]["istio"]["service"]["spec"]["type"] == "ClusterIP"
+
+
+def test_what_is_deployed_for_a_gateway_goes_with_it() -> None:
+    assert set(deployed()) == {"ServiceAccount", "Deployment", "Service"}
+    assert all(item["metadata"]["ownerReferences"] for item in deployed().values())
+
+
+def test_a_gateway_is_no_sidecar() -> None:
+    arguments = gateway()["args"]
+    assert arguments[arguments.index("--service-node") + 1].startswith("router~$(POD_IP)~")
+    assert "INTERCEPTION_MODE" not in bootstrap_of(gateway())["node"]["metadata"]
+    assert '"sidecar.istio.io/inject" "false"' in template("kube-gateway")
+
+
+def test_a_gateway_tells_its_labels_by_which_istiod_knows_what_it_serves() -> None:
+    assert bootstrap_of(gateway())["node"]["metadata"]["LABELS"]
+    assert bootstrap()["node"]["metadata"]["LABELS"]
+
+
+def test_a_gateway_may_listen_where_users_expect_it() -> None:
+    pod = deployed()["Deployment"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["sysctls"] == [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+    assert gateway()["securityContext"]["runAsNonRoot"] is True
+
+
+def test_a_gateway_and_a_sidecar_are_started_alike_but_for_who_they_are() -> None:
+    ours, theirs = bootstrap_of(gateway()), bootstrap()
+    assert ours.pop("node")
+    assert theirs.pop("node")
+    assert ours == theirs
+    for field in ("image", "startupProbe", "readinessProbe", "resources", "securityContext"):
+        assert gateway()[field] == containers()["istio-proxy"][field]

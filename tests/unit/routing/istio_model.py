@@ -1,6 +1,7 @@
-"""A small model of what a sidecar does with a VirtualService, after Istio's and Envoy's rules, to judge ours against.
+"""A small model of what a proxy does with the rules that it has, after Istio's and Envoy's, to judge ours against.
 
-It shares no code with the package: hosts are compared by table, headers by Python's own regex engine.
+It shares no code with the package: hosts are compared by table, headers by Python's own regex engine. Which rules a
+proxy has is in `istiod_model`.
 """
 
 from __future__ import annotations

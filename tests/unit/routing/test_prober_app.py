@@ -10,7 +10,7 @@ import pytest
 
 from sidestream.routing.entries import Door
 from sidestream.routing.prober_app import ProberSettings, create_app
-from sidestream.routing.proof import HttpProber, probe_answer, probe_host
+from sidestream.routing.proof import PROBE_HEADER, HttpProber, probe_answer, probe_host
 
 HASH = "0123456789abcdef0123"
 HOST = "orders.shop.svc.cluster.local"
@@ -122,7 +122,21 @@ async def test_only_a_service_is_asked_as_a_gateway_and_only_by_a_host_name(para
     assert (await probe(_must_not_be_asked, **params)).status_code == 422
 
 
-@pytest.mark.parametrize("name", ["", "Sidestream", "a b", "-a", "a" * 254, "a\r\nx: y"])
+@pytest.mark.parametrize(
+    "name", ["sidestream-orders", "shop/sidestream-orders.gateway", "shop.sidestream-orders.alice.0"]
+)
+async def test_objects_at_a_gateway_are_asked_for_with_their_namespace(name: str) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers[PROBE_HEADER])
+        return httpx.Response(200)
+
+    assert (await probe(answer, name=name)).status_code == 200
+    assert set(asked) == {name}
+
+
+@pytest.mark.parametrize("name", ["", "Sidestream", "a b", "-a", "a" * 318, "a\r\nx: y"])
 async def test_what_is_asked_for_is_an_objects_name(name: str) -> None:
     assert (await probe(_must_not_be_asked, name=name)).status_code == 422
 

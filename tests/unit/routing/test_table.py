@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sidestream.config import HeaderMode, HeaderSettings
@@ -18,89 +17,21 @@ from sidestream.routing.providers import virtualservice, virtualservice_rules
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.providers.virtualservice_rules import VirtualServiceDialect
 from sidestream.routing.table import Dialect, Rule, Tenant
-from unit.routing.istio_model import SPELLINGS, Request, decide, with_forks
+from unit.routing.istio_model import Request, decide, with_forks
+from unit.routing.istio_strategies import (
+    EXAMPLES,
+    HEADERS_OF_ALICE,
+    HEADERS_OF_OTHERS,
+    LOOK,
+    forked,
+    modes,
+    requests,
+    rules_of_users,
+)
 from unit.routing.istio_things import host, mesh_entry, shop, tenant
 from unit.routing.things import to
 
-EXAMPLES = int(os.environ.get("SIDESTREAM_EXAMPLES", "1000"))
-"""Random sets of rules, tenants and requests for the property; the thorough run takes 5,000 and more."""
-
 BOB = tenant("bob", "orders", "inventory")
-
-HEADERS_OF_ALICE = {
-    HeaderMode.BAGGAGE: [{"baggage": "tenant=alice"}, {"baggage": "a=b, tenant = alice;p=1"}],
-    HeaderMode.EXACT: [{"x-tenant-id": "alice"}],
-    HeaderMode.BOTH: [{"baggage": "a=b,tenant=alice"}, {"x-tenant-id": "alice"}],
-}
-HEADERS_OF_OTHERS: list[dict[str, str]] = [
-    {},
-    {"baggage": "a=b"},
-    {"baggage": "tenant=carol"},
-    {"x-tenant-id": "carol"},
-]
-
-# --- what users write
-
-hosts = st.sampled_from(
-    [*sorted(SPELLINGS["orders"]), *sorted(SPELLINGS["inventory"])[:2], "orders.billing", "ledger", "api.example.com"]
-)
-destinations = st.fixed_dictionaries(
-    {"host": hosts},
-    optional={"port": st.sampled_from([{"number": 80}, {"number": 81}]), "subset": st.sampled_from(["v1", "v2"])},
-)
-plain_routes = st.fixed_dictionaries(
-    {"destination": destinations}, optional={"headers": st.just({"request": {"set": {"x-variant": "b"}}})}
-)
-
-
-def _weighted(routes: list[dict[str, Any]], weights: list[int]) -> list[dict[str, Any]]:
-    if len(routes) == 1:
-        return routes
-    # the API server refuses routes that have no weight at all
-    weights = weights if any(weights[: len(routes)]) else [1, *weights[1:]]
-    return [{**route, "weight": weight} for route, weight in zip(routes, weights, strict=False)]
-
-
-weights = st.lists(st.sampled_from([0, 10, 50, 90]), min_size=3, max_size=3)
-routes = st.builds(_weighted, st.lists(plain_routes, min_size=1, max_size=3), weights)
-strings = st.sampled_from([{"exact": "/api"}, {"prefix": "/"}, {"prefix": "/a"}, {"regex": "/[ab].*"}])
-matches = st.fixed_dictionaries(
-    {},
-    optional={
-        "uri": strings,
-        "method": st.sampled_from([{"exact": "GET"}, {"exact": "POST"}]),
-        "port": st.sampled_from([80, 81]),
-        "headers": st.just({"x-beta": {"exact": "1"}}),
-        "withoutHeaders": st.sampled_from([{"x-beta": {"exact": "1"}}, {"baggage": {"regex": ".*debug=1.*"}}]),
-    },
-)
-extras: dict[str, st.SearchStrategy[Any]] = {
-    "match": st.lists(matches, max_size=2),
-    "timeout": st.just("3s"),
-    "retries": st.just({"attempts": 2}),
-    "headers": st.just({"response": {"add": {"x-a": "b"}}}),
-    "fault": st.just({"abort": {"httpStatus": 500, "percentage": {"value": 10}}}),
-    "mirror": st.just({"host": "orders-shadow"}),
-    "mirrors": st.just([{"destination": {"host": "orders-shadow"}}]),
-    "mirrorPercentage": st.just({"value": 5}),
-    "aFieldOfTheFuture": st.just({"deep": [1]}),
-}
-forwarding = st.fixed_dictionaries({"route": routes}, optional={**extras, "rewrite": st.just({"uri": "/b"})})
-answering = st.fixed_dictionaries(
-    {"directResponse": st.just({"status": 410})}, optional={"match": st.lists(matches, max_size=2)}
-)
-rules_of_users = st.lists(st.one_of(forwarding, forwarding, answering), min_size=1, max_size=5)
-
-requests = st.builds(
-    Request,
-    path=st.sampled_from(["/", "/api", "/a/1", "/b"]),
-    method=st.sampled_from(["GET", "POST"]),
-    port=st.sampled_from([80, 81]),
-    headers=st.sampled_from([{}, {"x-beta": "1"}]),
-)
-modes = st.sampled_from(list(HeaderMode))
-forked = st.sampled_from([("orders",), ("inventory",), ("inventory", "orders")])
-
 
 # --- the property
 
@@ -131,9 +62,6 @@ def check(
         other = request.with_headers(headers)
         assert decide(http, other) == decide(rules, other)
     assert decide(http, request) == untagged
-
-
-LOOK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @LOOK

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
-from builders import in_namespace
+from builders import annotated, in_namespace
 from sidestream.api.conditions import Reason
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
-from sidestream.routing.providers.virtualservice_user import UserRules, user_rules
+from sidestream.routing.entries import Mode
+from sidestream.routing.providers.virtualservice_patch import with_rules
+from sidestream.routing.providers.virtualservice_user import UserRules, mesh_rules
+from unit.routing.istio_things import shop
 from unit.routing.things import ORDERS, ORDERS_FQDN, to, virtual_service
 
 
 def read(*objects: Object, ports: Sequence[int] = (80,), mode: HeaderMode = HeaderMode.BAGGAGE) -> UserRules | None:
-    return user_rules(objects, ORDERS, ports, HeaderSettings(mode=mode))
+    return mesh_rules(ORDERS, ports, shop(*objects), HeaderSettings(mode=mode))
 
 
 def rules(*objects: Object, ports: Sequence[int] = (80,)) -> list[dict[str, Any]]:
@@ -136,7 +139,10 @@ REFUSED: dict[str, tuple[list[Object], str]] = {
     ),
     "a delegate": (
         [virtual_service("mine", PLAIN, {"name": "far", "delegate": {"name": "x"}})],
-        "Rule far (http[1]) of VirtualService shop/mine delegates to another VirtualService; inline its rules",
+        (
+            "Rule far (http[1]) of VirtualService shop/mine delegates to VirtualService shop/x, which does not exist; "
+            "create it or remove the rule"
+        ),
     ),
     "the tenants' header": (
         [virtual_service("mine", {"match": [{"headers": {"Baggage": {"exact": "x"}}}], "route": [to()]})],
@@ -151,6 +157,105 @@ REFUSED: dict[str, tuple[list[Object], str]] = {
             "VirtualService shop/mine has rules for some callers only (sourceLabels, sourceNamespace) on port 80; "
             "add a rule for all others"
         ),
+    ),
+}
+
+HANDOVER = {"delegate": {"name": "sidestream-orders"}}
+PATCH = {"sidestream.dev/routing": "Patch"}
+
+
+def allowing_a_patch(*rules: dict[str, Any], **spec: Any) -> Object:
+    obj = virtual_service("mine", *rules, **spec)
+    annotated(PATCH)(obj)
+    return obj
+
+
+def delegate(*rules: dict[str, Any], **spec: Any) -> Object:
+    return virtual_service("part", *rules, hosts=[], **spec)
+
+
+REFUSED |= {
+    "a delegate that is not exported": (
+        [
+            virtual_service("mine", {"delegate": {"name": "part", "namespace": "billing"}}),
+            elsewhere(delegate(PLAIN, exportTo=["."]), "billing"),
+        ],
+        (
+            "Rule http[0] of VirtualService shop/mine delegates to VirtualService billing/part, which is not exported "
+            "to namespace shop; export it there"
+        ),
+    ),
+    "a delegate that is none": (
+        [virtual_service("mine", {"delegate": {"name": "part"}}), virtual_service("part", PLAIN, hosts=["else"])],
+        (
+            "Rule http[0] of VirtualService shop/mine delegates to VirtualService shop/part, which has hosts of its "
+            "own and so is no delegate; remove its hosts or the rule"
+        ),
+    ),
+    "a delegate that delegates": (
+        [virtual_service("mine", {"delegate": {"name": "part"}}), delegate({"name": "on", "delegate": {"name": "x"}})],
+        "Rule on (http[0]) of VirtualService shop/part delegates further, which Istio does not do; inline its rules",
+    ),
+    "the tenants' header in a delegate": (
+        [
+            virtual_service("mine", {"delegate": {"name": "part"}}),
+            delegate({"match": [{"headers": {"baggage": {"exact": "x"}}}], "route": [to()]}),
+        ],
+        (
+            "Rule http[0] of VirtualService shop/part matches on header baggage, which names the tenants; "
+            "match on another header"
+        ),
+    ),
+    "the tenants' header before our delegate": (
+        [virtual_service("mine", {**HANDOVER, "match": [{"headers": {"baggage": {"regex": ".+"}}}]}, PLAIN)],
+        (
+            "Rule http[0] of VirtualService shop/mine delegates to shop/sidestream-orders and has match too; "
+            "leave only delegate in it"
+        ),
+    ),
+    "a field beside our delegate": (
+        [virtual_service("mine", {**HANDOVER, "timeout": "3s"}, PLAIN)],
+        (
+            "Rule http[0] of VirtualService shop/mine delegates to shop/sidestream-orders and has timeout too; "
+            "leave only delegate in it"
+        ),
+    ),
+    "our delegate behind another rule": (
+        [virtual_service("mine", PLAIN, HANDOVER)],
+        (
+            "Rule plain (http[0]) of VirtualService shop/mine comes before the one that delegates to "
+            "shop/sidestream-orders; move that one to the top"
+        ),
+    ),
+    "our delegate on a port without rules": (
+        [virtual_service("mine", HANDOVER, {"match": [{"port": 81}], "route": [to()]})],
+        "VirtualService shop/mine has no rule for port 80, where ours would be the only ones; add a rule for it",
+    ),
+    "a patch of several hosts": (
+        [allowing_a_patch(PLAIN, hosts=["orders", "ledger"])],
+        "VirtualService shop/mine allows a patch but has several hosts; give each a VirtualService of its own",
+    ),
+    "a patch for some callers at gateways too": (
+        [
+            allowing_a_patch(
+                {"match": [{"sourceLabels": {"app": "web"}}], "route": [to()]}, PLAIN, gateways=["mesh", "edge"]
+            )
+        ],
+        (
+            "VirtualService shop/mine is for gateways too and has rules for some callers only (sourceLabels, "
+            "sourceNamespace); give the gateways a VirtualService of their own"
+        ),
+    ),
+    "an invalid regular expression": (
+        [virtual_service("mine", {"name": "api", "match": [{"uri": {"regex": "/(?!x).*"}}], "route": [to()]})],
+        (
+            "The regular expression /(?!x).* in rule api (http[0]) of VirtualService shop/mine uses look-around, which "
+            "Istio's engine (RE2) does not have"
+        ),
+    ),
+    "a rule of another namespace for its own callers": (
+        [elsewhere(virtual_service("mine", PLAIN, hosts=[ORDERS_FQDN], exportTo=["."]), "web")],
+        "VirtualService web/mine sets exportTo, so no other VirtualService can take precedence over it; remove it",
     ),
 }
 
@@ -169,3 +274,34 @@ def test_a_header_that_names_no_tenant_in_this_mode_may_be_matched_on() -> None:
 
 def test_the_default_exportTo_spelled_out_is_no_obstacle() -> None:  # noqa: N802 - Istio's own name
     assert read(virtual_service("mine", PLAIN, exportTo=["*"])) is not None
+
+
+def test_one_that_is_exported_to_nobody_counts_for_nothing() -> None:
+    assert read(virtual_service("mine", PLAIN, exportTo=["~"])) is None
+
+
+# --- how ours stands to it
+
+
+def test_a_root_that_hands_over_to_ours_by_name_is_delegated() -> None:
+    found = read(virtual_service("mine", HANDOVER, PLAIN, exportTo=["."], tcp=[{"route": [to()]}]))
+    assert found is not None
+    assert (found.mode, found.place) == (Mode.DELEGATE, {"exportTo": ["shop"]})
+    assert [rule["name"] for rule in found.rules] == ["plain"]
+
+
+def test_an_annotation_allows_a_patch_whatever_it_exports() -> None:
+    found = read(allowing_a_patch(PLAIN, exportTo=["."]))
+    assert found is not None
+    assert found.mode is Mode.PATCH
+
+
+def test_rules_that_we_put_into_it_are_not_the_users() -> None:
+    mine = allowing_a_patch(PLAIN)
+    assert read(with_rules(mine, [{"name": "tenant-alice", "route": [to("orders-alice")]}])) == read(mine)
+
+
+def test_ours_within_one_for_gateways_too_are_for_sidecars_alone() -> None:
+    found = read(virtual_service("mine", HANDOVER, PLAIN, gateways=["mesh", "edge"]))
+    assert found is not None
+    assert [rule["match"] for rule in found.rules] == [[{"gateways": ["mesh"]}]]

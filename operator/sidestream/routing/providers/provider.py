@@ -58,7 +58,14 @@ class Part:
     """One object to write.
 
     `stage` orders them: what is of a later stage is written when the proxies have all of the earlier ones, and goes
-    before them. `keys` are the tenants whose rules are in it. `probe` is None where no proxy can be asked for it.
+    before them; within a stage they are written in the order in which they are rendered. `keys` are the tenants whose
+    rules are in it. `probe` has the object's name; it is None where no proxy can be asked for it.
+
+    `patches` is None for an object of our own, which is `obj` whole. Else it is a user's object as it was read, which
+    its user lets us change, and `obj` is that object as it is to be. It is written only where `spec` differs, by a JSON
+    patch with `test` on `/metadata/uid` and `/metadata/resourceVersion` of `patches` and `replace` of the fields of
+    `spec` that differ; never by server-side apply, which would take the user's fields from their manager. It is never
+    deleted, and carries no mark of ours: a part that takes our rules out again is rendered where they are not wanted.
     """
 
     resource: Resource
@@ -66,6 +73,7 @@ class Part:
     probe: Probe | None = None
     keys: frozenset[str] = frozenset()
     stage: int = 0
+    patches: Object | None = None
 
     @property
     def ident(self) -> Ident:

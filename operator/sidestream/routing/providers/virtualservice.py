@@ -1,60 +1,70 @@
-"""Routes as an Istio VirtualService of our own, one per Service; users' VirtualServices are read and never written.
+"""Routes as Istio VirtualServices: for Services in the mesh and for users' VirtualServices at gateways.
 
 Among VirtualServices for one host a sidecar uses only one: first those exported to its namespace by name, then public
 ones, the oldest first. So ours names the namespaces when a user's exists: it then wins over the user's, whole, and
-repeats it (an overlay). Where there is none, ours is public.
+repeats it (an overlay). Where there is none, ours is public. At gateways see `virtualservice_edge`. A user may also
+hand over to an object of ours by its name (a delegate), or allow us to put rules into theirs (a patch).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sidestream.config import HeaderSettings
-from sidestream.kube.port import NAMESPACES, SERVICES, VIRTUAL_SERVICES, Object, Resource
+from sidestream.kube.port import ISTIO_GATEWAYS, NAMESPACES, SERVICES, VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing import ownership
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ports import service_ports
-from sidestream.routing.proof import PROBE_HEADER, probe_answer
-from sidestream.routing.providers.provider import Cluster, Part, Probe, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Rendered
+from sidestream.routing.providers.virtualservice_delegates import delegates_of
+from sidestream.routing.providers.virtualservice_edge import edge_entry, sharing
+from sidestream.routing.providers.virtualservice_memo import Measured, Memo, hash_of, measured
+from sidestream.routing.providers.virtualservice_patch import has_rules, is_patch_allowed, without_rules
+from sidestream.routing.providers.virtualservice_render import parts_of, patch_of
 from sidestream.routing.providers.virtualservice_rules import VirtualServiceDialect, service_at, services_of
-from sidestream.routing.providers.virtualservice_user import UserRules, is_for_the_mesh, user_rules
+from sidestream.routing.providers.virtualservice_user import UserRules, mesh_rules, users_of
+from sidestream.routing.providers.virtualservice_words import gateways_of, is_for_the_mesh, key_of
 from sidestream.routing.table import Rule, Tenant, guard_rules, tenant_rules
 
 GUARDED_FROM: Final = 20
 """With more tenants than this, requests without one get rules of their own in front of the tenants'."""
+
+_REPEATING: Final = frozenset({Mode.OWNED, Mode.OVERLAY})
+"""Modes in which our object holds the rules without tenants too."""
 
 
 class VirtualServiceProvider:
     """Reads and renders VirtualServices for tenants named as `header` says."""
 
     name: Final = "VirtualService"
-    carries: Final = frozenset({EntryKind.MESH})
-    reads: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES,)
+    carries: Final = frozenset({EntryKind.MESH, EntryKind.VIRTUAL_SERVICE})
+    reads: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES, ISTIO_GATEWAYS)
     writes: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES,)
 
     def __init__(self, header: HeaderSettings) -> None:
         self._header = header
+        self._memo = Memo()
 
     def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """The Services whose hosts the VirtualService names."""
-        if ownership.is_ours(obj) or not is_for_the_mesh(obj):
+        """The Services whose hosts a VirtualService names, and at gateways itself and all that share a host with it.
+
+        A delegate concerns what hands over to it, a Gateway all that is bound to it.
+        """
+        if obj["kind"] == ISTIO_GATEWAYS.kind:
+            roots = [item for item in users_of(cluster) if key_of(obj) in gateways_of(item)]
+        elif ownership.is_ours(obj):
             return ()
-        namespace = obj["metadata"]["namespace"]
-        hosts = obj["spec"].get("hosts") or ()
-        named = {service_at(host, namespace, cluster.domain) for host in hosts if not host.startswith("*")}
-        wild = [host for host in hosts if host.startswith("*")]
-        covered = {
-            service
-            for service in (_host(item, cluster) for item in (_users_services(cluster) if wild else ()))
-            if any(service.is_covered_by(host) for host in wild)
-        }
-        found = covered | {service for service in named if service is not None}
-        return tuple(EntryKey(EntryKind.MESH, service.namespace, service.name) for service in sorted(found))
+        elif obj["spec"].get("hosts"):
+            roots = [obj]
+        else:
+            roots = [item for item in users_of(cluster) if key_of(obj) in delegates_of(item)]
+        found = {key for root in roots for key in _entries_of_root(root, cluster)}
+        return tuple(sorted(found))
 
     def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None: a sidecar merges no two VirtualServices."""
+        """None beside those that `entries_of` names."""
         del obj, cluster
         return ()
 
@@ -63,66 +73,96 @@ class VirtualServiceProvider:
         return services_of(obj["spec"].get("http") or (), obj["metadata"]["namespace"], domain)
 
     def entry(self, key: EntryKey, cluster: Cluster) -> Entry | None:
-        """What sidecars do with requests to a Service; without rules of users, everything goes to the Service.
+        """What sidecars do with requests to a Service, or gateways with the hosts of a VirtualService.
+
+        Where no user has rules for a Service, everything goes to it.
 
         Raises:
-            InvalidInputError: the user's VirtualService cannot be overlaid.
+            InvalidInputError: the users' objects leave no room for tenant rules.
         """
-        if key.kind is not EntryKind.MESH or not cluster.is_served(VIRTUAL_SERVICES):
+        if not cluster.is_served(VIRTUAL_SERVICES):
             return None
-        service = cluster.get(SERVICES, key.namespace, key.name)
-        if service is None:
-            return None
+        match key.kind:
+            case EntryKind.MESH:
+                service = cluster.get(SERVICES, key.namespace, key.name)
+                return None if service is None else self._mesh_entry(key, service, cluster)
+            case EntryKind.VIRTUAL_SERVICE:
+                return edge_entry(key, cluster, self._header)
+            case _:
+                return None
+
+    def render(self, entry: Entry, tenants: Sequence[Tenant], cluster: Cluster) -> Rendered:
+        """Probe, guard, tenants, then, where ours stands in place of the user's, the rules without tenants.
+
+        No destination of ours names a port: a route without one keeps the caller's, and forks have the same ports.
+
+        Raises:
+            InvalidInputError: it would be over the size limit.
+        """
+        dialect = VirtualServiceDialect(self._header, entry.key.namespace, cluster.domain)
+        base = measured(entry.rules)
+        made_from = hash_of({"namespace": entry.key.namespace, "domain": cluster.domain}, base)
+        by_tenant = self._memo.rules(
+            entry.key, made_from, tenants, lambda tenant: tenant_rules(entry.rules, tenant, dialect)
+        )
+        routed = {tenant: rules for tenant, rules in by_tenant.items() if rules.rules}
+        live = None if entry.source is None else cluster.get(VIRTUAL_SERVICES, *entry.source.split("/", 1))
+        is_guarded = len(routed) > GUARDED_FROM and entry.mode in _REPEATING | {Mode.PATCH}
+        guards = measured(guard_rules(entry.rules, dialect) if is_guarded else ())
+        parts: tuple[Part, ...] = ()
+        if routed and entry.mode is Mode.PATCH and live is not None:
+            parts = (patch_of(entry, live, routed, guards, base),)
+        elif routed:
+            parts = parts_of(entry, routed, guards, base if entry.mode in _REPEATING else Measured())
+        return Rendered(self._memo.same(entry.key, parts) + _taken_out(entry, parts, live))
+
+    def _mesh_entry(self, key: EntryKey, service: Object, cluster: Cluster) -> Entry:
         host = _host(service, cluster)
         ports = service_ports(service).http
-        users = [item for item in cluster.all(VIRTUAL_SERVICES) if not ownership.is_ours(item)]
-        found = user_rules(users, host, ports, self._header)
-        rules = (_to(host),) if found is None else found.rules
-        namespaces = {item["metadata"]["name"] for item in cluster.all(NAMESPACES)}
+        found = mesh_rules(host, ports, cluster, self._header) or UserRules((_to(host),), "", Mode.OWNED)
         return Entry(
             key=key,
-            mode=Mode.OWNED if found is None else Mode.OVERLAY,
-            rules=rules,
-            reaches=services_of(rules, host.namespace, host.domain) | {host},
-            source=None if found is None else found.source,
-            place={
-                "hosts": [host.fqdn],
-                "exportTo": ["*"] if found is None else sorted({host.namespace, *namespaces}),
-            },
+            mode=found.mode,
+            rules=found.rules,
+            reaches=services_of(found.rules, host.namespace, host.domain) | {host},
+            source=found.source or None,
+            place=found.place or _place(host, found, cluster),
             doors=tuple(Door(host.fqdn, port, host.fqdn) for port in ports),
             why=_why(found),
         )
 
-    def render(self, entry: Entry, tenants: Sequence[Tenant], cluster: Cluster) -> Rendered:
-        """Probe, guard, tenants, then the rules without tenants.
 
-        No destination of ours names a port: a route without one keeps the caller's, and forks have the same ports.
-        """
-        dialect = VirtualServiceDialect(self._header, entry.key.namespace, cluster.domain)
-        by_key = {tenant.key: tenant_rules(entry.rules, tenant, dialect) for tenant in tenants}
-        routed = {key: rules for key, rules in by_key.items() if rules}
-        if not routed:
-            return Rendered()
-        guards = guard_rules(entry.rules, dialect) if len(routed) > GUARDED_FROM else []
-        http = [*guards, *(rule for rules in routed.values() for rule in rules), *entry.rules]
-        return Rendered((_part(entry, {**entry.place, "http": http}, frozenset(routed)),))
-
-
-def _part(entry: Entry, spec: dict[str, Any], keys: frozenset[str]) -> Part:
-    name = ownership.own_name(entry.key.name)
-    probe = Probe(name, ownership.config_hash(spec))
-    spec = {**spec, "http": [_probe_rule(probe), *spec["http"]]}
-    obj = ownership.marked(VIRTUAL_SERVICES, entry.key, entry.key.namespace, name, spec, source=entry.source)
-    return Part(VIRTUAL_SERVICES, obj, probe, keys)
+def _entries_of_root(root: Object, cluster: Cluster) -> Iterable[EntryKey]:
+    metadata = root["metadata"]
+    if is_for_the_mesh(root):
+        hosts = root["spec"]["hosts"]
+        named = {service_at(host, metadata["namespace"], cluster.domain) for host in hosts if not host.startswith("*")}
+        wild = [host for host in hosts if host.startswith("*")]
+        services = [_host(item, cluster) for item in _users_services(cluster)] if wild else []
+        covered = {service for service in services if any(service.is_covered_by(host) for host in wild)}
+        for service in named | covered:
+            if service is not None:
+                yield EntryKey(EntryKind.MESH, service.namespace, service.name)
+    if gateways_of(root):
+        yield EntryKey(EntryKind.VIRTUAL_SERVICE, metadata["namespace"], metadata["name"])
+        for item in sharing(root, cluster):
+            yield EntryKey(EntryKind.VIRTUAL_SERVICE, item["metadata"]["namespace"], item["metadata"]["name"])
 
 
-def _probe_rule(probe: Probe) -> Rule:
-    """Answered by the proxy itself, so whoever asks learns which rules that proxy has; no pod sees the request."""
-    return {
-        "name": "probe",
-        "match": [{"headers": {PROBE_HEADER: {"exact": probe.name}}}],
-        "directResponse": {"status": 200, "body": {"string": probe_answer(probe.config_hash)}},
-    }
+def _taken_out(entry: Entry, parts: Sequence[Part], live: Object | None) -> tuple[Part, ...]:
+    """What takes our rules out of a user's object that has some, in the end, when other objects have them."""
+    if live is None or not has_rules(live) or any(part.patches is not None for part in parts):
+        return ()
+    if entry.mode is not Mode.PATCH and is_patch_allowed(live):
+        # they are another entry's: the same object may be for the mesh and for gateways
+        return ()
+    return (Part(VIRTUAL_SERVICES, without_rules(live), stage=2, patches=live),)
+
+
+def _place(host: ServiceHost, found: UserRules, cluster: Cluster) -> dict[str, list[str]]:
+    namespaces = {item["metadata"]["name"] for item in cluster.all(NAMESPACES)}
+    exported = ["*"] if found.mode is Mode.OWNED else sorted({host.namespace, *namespaces})
+    return {"hosts": [host.fqdn], "exportTo": exported}
 
 
 def _users_services(cluster: Cluster) -> Iterable[Object]:
@@ -139,7 +179,13 @@ def _to(service: ServiceHost) -> Rule:
     return {"route": [{"destination": {"host": service.fqdn}}]}
 
 
-def _why(found: UserRules | None) -> str:
-    if found is None:
-        return "no VirtualService or HTTPRoute of a user names its host"
-    return f"VirtualService {found.source} names its host"
+def _why(found: UserRules) -> str:
+    match found.mode:
+        case Mode.OWNED:
+            return "no VirtualService or HTTPRoute of a user names its host"
+        case Mode.DELEGATE:
+            return f"VirtualService {found.source} names its host and hands over to one of Sidestream's"
+        case Mode.PATCH:
+            return f"VirtualService {found.source} names its host and allows a patch"
+        case _:
+            return f"VirtualService {found.source} names its host"

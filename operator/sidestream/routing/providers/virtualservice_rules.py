@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sidestream.config import HeaderSettings
 from sidestream.routing.headers import HeaderMatch, any_tenant_matches, tenant_matches
-from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.hosts import ServiceHost, qualified
+from sidestream.routing.providers.virtualservice_words import MESH, qualified_gateway
 from sidestream.routing.table import Rule, Tenant
 
 _TRIALS: Final = ("fault", "mirror", "mirrors", "mirrorPercent", "mirrorPercentage")
@@ -17,14 +18,34 @@ _TRIALS: Final = ("fault", "mirror", "mirrors", "mirrorPercent", "mirrorPercenta
 _NO_CONDITION: Final = frozenset({"name", "statPrefix", "ignoreUriCase"})
 
 
+Match = dict[str, Any]
+"""One of the alternatives of a rule's `match`; all its conditions must hold."""
+
+
 def routes_of(rule: Rule) -> list[dict[str, Any]]:
     """The weighted routes of a rule; none for a redirect or a direct response."""
     return list(rule.get("route") or ())
 
 
-def matches_of(rule: Rule) -> list[dict[str, Any]]:
+def matches_of(rule: Rule) -> list[Match]:
     """The alternative conditions of a rule; none means that it matches everything."""
     return list(rule.get("match") or ())
+
+
+def portable(rule: Rule, namespace: str, domain: str) -> Rule:
+    """A rule of a VirtualService in `namespace`, spelled so that it means the same in one of any other."""
+    rule = copy.deepcopy(rule)
+    destinations = [route["destination"] for route in routes_of(rule)]
+    destinations += [mirror["destination"] for mirror in rule.get("mirrors") or ()]
+    destinations += [rule["mirror"]] if rule.get("mirror") else []
+    for destination in destinations:
+        destination["host"] = qualified(destination["host"], namespace, domain)
+    for match in matches_of(rule):
+        if match.get("gateways"):
+            match["gateways"] = [
+                name if name == MESH else qualified_gateway(name, namespace) for name in match["gateways"]
+            ]
+    return rule
 
 
 def service_at(host: str, namespace: str, domain: str) -> ServiceHost | None:

@@ -1,0 +1,40 @@
+"""Random values from Hypothesis as a list: the same ones in every run, for tests that use them all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+Value = TypeVar("Value")
+
+_TRIES: Final = 15
+"""Random values for each that is kept."""
+
+
+def drawn(
+    strategy: st.SearchStrategy[Value], count: int, *, salt: int, telling: Callable[[Value], bool] = lambda _: True
+) -> list[Value]:
+    """So many telling values that differ from each other; another `salt` gives others."""
+    found: dict[str, Value] = {}
+
+    @seed(salt)
+    @settings(
+        max_examples=_TRIES * count,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(value: Value) -> None:
+        if telling(value):
+            found.setdefault(repr(value), value)
+
+    collect()
+    # neighbours are often variations of each other
+    values = list(found.values())[:: max(1, len(found) // count)][:count]
+    assert len(values) == count, f"only {len(values)} different values"
+    return values
