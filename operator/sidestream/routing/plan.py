@@ -154,10 +154,14 @@ def written_names(verdict: Verdict) -> tuple[str, ...]:
 
 
 def parts_for(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
-    """The parts that a routed Sandbox's requests depend on: those with its keys, and those that must come before."""
+    """The parts that a routed Sandbox's requests depend on: those with its keys, and those that must come before.
+
+    Of the latter only those of which something can be known: what no proxy knows, such as a permission, the API server
+    has, or the step after it is not taken.
+    """
     own = own_parts(plan, verdict)
     last = max((part.stage for part in own), default=0)
-    return (*own, *(part for part in plan.common_parts if part.stage < last))
+    return (*own, *(part for part in plan.common_parts if part.stage < last and part.probe is not None))
 
 
 def own_parts(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:

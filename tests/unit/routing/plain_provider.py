@@ -67,6 +67,10 @@ class PlainProvider:
             return (EntryKey(EntryKind.MESH, metadata["namespace"], spec["service"]),)
         return (EntryKey(EntryKind.HTTP_ROUTE, metadata["namespace"], metadata["name"]),)
 
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        del obj, cluster
+        return ()
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         to = obj.get("spec", {}).get("to", ())
         return frozenset(ServiceHost(obj["metadata"]["namespace"], name, domain) for name in to)
