@@ -38,7 +38,7 @@ def next_step(plan: Plan, departing: Mapping[str, int], is_settled: IsSettled) -
     """The objects of the lowest stage that is not settled, and the unwanted ones of the highest.
 
     `departing` are deleted objects with their stages. When objects of one kind take the place of those of another, the
-    old ones hide the new ones from proxies, so that no stage could be proven: then all are written, and all old ones go.
+    old ones hide the new from proxies, so that no stage could be proven: then all are written, and all old ones go.
     """
     if _is_change_of_kind(plan):
         return Step(tuple(sorted(plan.parts.values(), key=_stage)), plan.unwanted, is_last=True)
