@@ -64,7 +64,7 @@ class VirtualServiceProvider:
         return tuple(sorted(found))
 
     def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None: a sidecar merges no two VirtualServices."""
+        """None beside those that `entries_of` names."""
         del obj, cluster
         return ()
 
