@@ -97,12 +97,11 @@ def test_the_kind_of_object_may_be_changed_on_a_living_sandbox(place: Place) -> 
             row = rows(place)["mesh"]
             return (row["provider"], row["state"]) == (provider, "Programmed")
 
+        def is_the_other_gone(other: Resource = other) -> bool:
+            return not place.cluster.objects(other, place.namespace)
+
         wait_until(has_changed, SECONDS, f"routes by {provider}")
-        wait_until(
-            lambda other=other: not place.cluster.objects(other, place.namespace),
-            SECONDS,
-            f"no {other.kind} to be left",
-        )
+        wait_until(is_the_other_gone, SECONDS, f"no {other.kind} to be left")
 
 
 def test_requests_that_come_in_at_a_gateway_meet_the_fork_too(place: Place) -> None:
