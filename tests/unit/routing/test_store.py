@@ -11,7 +11,6 @@ from fakes.watching import FakeWatchableApi
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import (
     DEPLOYMENTS,
-    ISTIO_GATEWAYS,
     NAMESPACES,
     PODS,
     ROUTE_GROUPS,
@@ -36,14 +35,19 @@ FORKED = {
     DEPLOYMENTS: [fork_deployment("alice")],
     SANDBOXES: [sandbox("alice")],
 }
-KINDS = {VIRTUAL_SERVICES, ISTIO_GATEWAYS, HTTP_ROUTES, MIDDLEWARES, GATEWAYS, PODS, ROUTE_GROUPS, *FORKED}
+PROVIDERS = (VirtualServiceProvider(HeaderSettings()), PlainProvider(GATEWAYS))
+KINDS = {
+    *(resource for provider in PROVIDERS for resource in (*provider.reads, *provider.writes)),
+    PODS,
+    ROUTE_GROUPS,
+    *FORKED,
+}
 
 
 @asynccontextmanager
 async def running(api: FakeWatchableApi, clock: FakeClock) -> AsyncIterator[tuple[RoutingStore, list[EntryKey]]]:
     woken: list[EntryKey] = []
-    providers = (VirtualServiceProvider(HeaderSettings()), PlainProvider(GATEWAYS))
-    store = RoutingStore(api, clock, providers, extra=[PODS])
+    store = RoutingStore(api, clock, PROVIDERS, extra=[PODS])
     task = asyncio.create_task(store.run(woken.append))
     await settle()
     try:
@@ -69,6 +73,7 @@ async def test_everything_is_copied_that_providers_read_or_write_or_findings_loo
     api = FakeWatchableApi(FORKED)
     async with running(api, FakeClock()) as (store, _):
         assert set(api.listed) == KINDS
+        assert {VIRTUAL_SERVICES, HTTP_ROUTES, MIDDLEWARES, GATEWAYS} <= KINDS
         assert set(api.selectors.values()) == {""}
         assert [item["metadata"]["name"] for item in store.all(SERVICES, "shop")] == ["orders", "orders-alice", "web"]
 
