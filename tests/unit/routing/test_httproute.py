@@ -90,7 +90,7 @@ def test_a_guard_comes_before_the_first_tenant() -> None:
     assert (guard.name, guard.stage, guard.keys) == ("sidestream-orders.mesh", 0, frozenset())
     assert guard.obj["spec"]["parentRefs"] == [mesh()]
     assert rules_of(guard) == [{"matches": [prefix()], "backendRefs": [to(weight=1)]}]
-    assert (route.name, route.stage, route.keys) == ("sidestream-orders.mesh.alice.0", 1, {"alice"})
+    assert (route.name, route.stage, route.keys) == ("sidestream-orders.mesh.alice.0", 1, frozenset({"alice"}))
     assert rules_of(route) == [
         {"matches": [prefix(headers=[TENANT_HEADER])], "backendRefs": [to("orders-alice", weight=1)]}
     ]
@@ -111,7 +111,12 @@ def test_each_port_of_several_has_its_own_guard_and_routes() -> None:
     ]
     assert parts[3].obj["spec"]["parentRefs"] == [mesh(port=8080)]
     assert rules_of(parts[3])[0]["backendRefs"] == [{**to("orders-alice", weight=1), "port": 8080}]
-    assert [part.probe.ports for part in parts if part.probe] == [{80}, {8080}, {80}, {8080}]
+    assert [part.probe.ports for part in parts if part.probe] == [
+        frozenset({80}),
+        frozenset({8080}),
+        frozenset({80}),
+        frozenset({8080}),
+    ]
 
 
 def test_a_guard_never_takes_a_port_that_carries_no_http() -> None:

@@ -89,7 +89,7 @@ def test_a_copy_stands_beside_the_users_route_with_all_that_it_says() -> None:
     route = pages(rule(to(weight=1)), parentRefs=parents, aFieldOfTheFuture={"deep": 1})
     (part,) = parts_in(cluster(route))
     spec = part.obj["spec"]
-    assert (part.name, part.stage, part.keys) == ("sidestream-pages.shop.httproute.alice.0", 0, {"alice"})
+    assert (part.name, part.stage, part.keys) == ("sidestream-pages.shop.httproute.alice.0", 0, frozenset({"alice"}))
     assert entry_of(part.obj) == KEY
     assert part.obj["metadata"]["namespace"] == "shop"
     assert spec["parentRefs"] == parents[:1]
@@ -180,7 +180,7 @@ def test_a_fork_in_another_namespace_is_permitted_before_it_is_named() -> None:
         "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"}],
         "to": [{"group": "", "kind": "Service", "name": "carts-alice"}],
     }
-    assert (route.resource, route.stage, route.keys) == (HTTP_ROUTES, 1, {"alice"})
+    assert (route.resource, route.stage, route.keys) == (HTTP_ROUTES, 1, frozenset({"alice"}))
     assert route.obj["spec"]["rules"][1]["backendRefs"] == [to("carts-alice", namespace="store")]
 
 

@@ -37,8 +37,8 @@ ACCEPTED = [
     r"\pL",
     "a+?",
     "a{,3}",
-    baggage_with("tenant", "alice"),
-    baggage_naming("a.b*c"),
+    baggage_with(("tenant",), "alice"),
+    baggage_naming(("a.b*c",)),
 ]
 
 
