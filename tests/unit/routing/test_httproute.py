@@ -429,6 +429,11 @@ def test_nothing_is_written_beside(objects: list[Object], message: str) -> None:
     assert refusal(service(), *objects) == message
 
 
+def test_what_istio_takes_for_presence_is_left_to_the_mesh() -> None:
+    present = rule(matches=[prefix(headers=[header("x-a", "*", "RegularExpression")])])
+    assert len(parts_for(service(), http_route("theirs", present))) == 1
+
+
 def test_rules_that_no_copy_meets_may_match_on_the_tenants_header() -> None:
     debug = rule(to("inventory"), matches=[exact("/debug", headers=[header("baggage")])])
     assert len(rules_of(parts_for(service(), http_route("theirs", rule(), debug))[0])) == 1
