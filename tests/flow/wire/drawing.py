@@ -1,12 +1,18 @@
-"""Random values from Hypothesis as a list: the same ones in every run, for tests that use them all at once."""
+"""Random values from Hypothesis as a list: the same ones in every run, for tests that use them all at once.
+
+Hypothesis now and then takes a constant from the modules that happen to be imported; here it must not, for these are
+others when other tests run too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final, TypeVar
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 Value = TypeVar("Value")
 
@@ -33,7 +39,8 @@ def drawn(
         if telling(value):
             found.setdefault(repr(value), value)
 
-    collect()
+    with patch.object(HypothesisProvider, "_maybe_draw_constant", return_value=None):
+        collect()
     # neighbours are often variations of each other
     values = list(found.values())[:: max(1, len(found) // count)][:count]
     assert len(values) == count, f"only {len(values)} different values"

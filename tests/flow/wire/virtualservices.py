@@ -192,11 +192,13 @@ def fitted(rule: dict[str, Any], service: str, namespace: str) -> dict[str, Any]
 
 
 def _moved(route: dict[str, Any], service: str, namespace: str) -> dict[str, Any]:
-    words = route["destination"]["host"].split(".")
+    name, dot, rest = route["destination"]["host"].partition(".")
     names = {"orders": service, "inventory": "inventory", "ledger": "ledger"}
-    if words[0] in names and words[1:2] in ([], ["shop"]):
-        words = [names[words[0]], *([namespace, *words[2:]] if words[1:] else [])]
-    return {**route, "destination": {**route["destination"], "host": ".".join(words)}}
+    host = f"{name}{dot}{rest}"
+    if name in names and rest.partition(".")[0] in ("", "shop"):
+        # Istio knows a Service by its short name and by its full one, and by nothing between
+        host = ServiceHost(namespace, names[name]).fqdn if dot else names[name]
+    return {**route, "destination": {**route["destination"], "host": host}}
 
 
 def _certain(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
