@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from flow.wire.asking import GRPC, HTTP1, HTTP2, Ask
 from flow.wire.drawing import drawn
 from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT
-from flow.wire.property import EFFECTIVE_PATH, RouteSet
+from flow.wire.property import EFFECTIVE_PATH, RouteSet, arriving_at
 from flow.wire.tenants import crowd, forks_of, tenants_of
 from sidestream.kube.port import DESTINATION_RULES, VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
@@ -152,7 +152,7 @@ def _in_the_mesh(
         tenants=(*tenants_of(forks, namespace), *crowd(namespace, name, CROWD if number % 4 == 0 else 0)),
         forks=forks,
         asks=tuple(asks),
-        effective=(Ask(host.fqdn, EFFECTIVE_PATH),) if rules else (),
+        effective=(Ask(host.fqdn, EFFECTIVE_PATH),) if rules else arriving_at(host.fqdn),
     )
 
 
