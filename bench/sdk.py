@@ -207,7 +207,7 @@ def _microseconds(cost: Cost, records: int) -> float:
 def _mapping(case: Case, topic: Topic) -> dict[str, Any]:
     return {
         "consumer": "bench/reader",
-        "header": {"mode": "baggage", "baggageKey": "tenant", "name": "x-tenant-id"},
+        "header": {"mode": "baggage", "baggageKey": "tenant", "baggageKeys": ["tenant"], "name": "x-tenant-id"},
         "pollIntervalSeconds": POLL_INTERVAL_SECONDS,
         "topics": {
             topic.name: {

@@ -23,10 +23,10 @@ class LogFormat(StrEnum):
 
 @dataclass(frozen=True)
 class HeaderSettings:
-    """Which header names the tenant: a member of `baggage`, a header of its own, or either."""
+    """Which headers name the tenant: members of `baggage` with one of these keys, a header of its own, or either."""
 
     mode: HeaderMode = HeaderMode.BAGGAGE
-    baggage_key: str = "tenant"
+    baggage_keys: tuple[str, ...] = ("tenant",)
     name: str = "x-tenant-id"
 
 

@@ -29,7 +29,7 @@ def mapping_json(
     versioned = {"version": version, "epoch": EPOCH} if version else {}
     return versioned | {
         "consumer": consumer,
-        "header": {"mode": "baggage", "baggageKey": "tenant", "name": "x-tenant-id"},
+        "header": {"mode": "baggage", "baggageKey": "tenant", "baggageKeys": ["tenant"], "name": "x-tenant-id"},
         "pollIntervalSeconds": poll_interval,
         "topics": {topic: {"group": group, "changes": list(changes), "fenced": fenced or []}},
     }

@@ -72,7 +72,7 @@ spec:
         - {name: SIDESTREAM_LOG_FORMAT, value: {{ .root.Values.log.format }}}
         - {name: SIDESTREAM_LOG_LEVEL, value: {{ .root.Values.log.level }}}
         - {name: SIDESTREAM_HEADER_MODE, value: {{ .root.Values.header.mode }}}
-        - {name: SIDESTREAM_BAGGAGE_KEY, value: {{ .root.Values.header.baggageKey | quote }}}
+        - {name: SIDESTREAM_BAGGAGE_KEYS, value: {{ join "," .root.Values.header.baggageKeys | quote }}}
         - {name: SIDESTREAM_HEADER_NAME, value: {{ .root.Values.header.name | quote }}}
         {{- with .env }}
         {{- toYaml . | nindent 8 }}

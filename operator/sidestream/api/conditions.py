@@ -61,6 +61,7 @@ class Reason(StrEnum):
     FORK_MATCHES_BASELINE_SERVICE = "ForkMatchesBaselineService"
     NAME_TAKEN = "NameTaken"
     ROUTE_CONFLICT = "RouteConflict"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     PORT_NOT_HTTP = "PortNotHttp"
     MESH_NOT_FOUND = "MeshNotFound"
     NO_MEMBERS = "NoMembers"

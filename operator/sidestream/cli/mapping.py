@@ -9,21 +9,22 @@ from typing import Annotated
 import typer
 
 from sidestream.cli.options import (
-    BaggageKeyOption,
+    BaggageKeysOption,
     HeaderModeOption,
     HeaderNameOption,
     HttpPortOption,
     LogFormatOption,
     LogLevelOption,
+    header_settings,
 )
-from sidestream.config import HeaderMode, HeaderSettings, LogFormat
+from sidestream.config import HeaderMode, LogFormat
 from sidestream.runtime.logging import configure_logging
 
 
 def run(
     *,
     header_mode: HeaderModeOption = HeaderMode.BAGGAGE,
-    baggage_key: BaggageKeyOption = "tenant",
+    baggage_keys: BaggageKeysOption = None,
     header_name: HeaderNameOption = "x-tenant-id",
     http_port: HttpPortOption = 8080,
     max_waiters: Annotated[
@@ -48,7 +49,7 @@ def run(
     from sidestream.mapping.service import MappingSettings, serve  # noqa: PLC0415 - see cli.main
 
     configure_logging(as_json=log_format is LogFormat.JSON, level=log_level)
-    header = HeaderSettings(mode=header_mode, baggage_key=baggage_key, name=header_name)
+    header = header_settings(header_mode, baggage_keys, header_name)
     settings = MappingSettings(
         header=header, http_port=http_port, max_waiters=max_waiters, auth=auth, tls_folder=tls_folder
     )

@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from sidestream.cli.options import (
-    BaggageKeyOption,
+    BaggageKeysOption,
     HeaderModeOption,
     HeaderNameOption,
     HttpPortOption,
     LogFormatOption,
     LogLevelOption,
+    header_settings,
 )
-from sidestream.config import HeaderMode, HeaderSettings, LogFormat, OperatorSettings
+from sidestream.config import HeaderMode, LogFormat, OperatorSettings
 from sidestream.runtime.logging import configure_logging
 
 
@@ -30,7 +31,7 @@ def run(
         str, typer.Option(envvar="SIDESTREAM_IDENTITY", help="Unique to this replica; the host's name when left out.")
     ] = "",
     header_mode: HeaderModeOption = HeaderMode.BAGGAGE,
-    baggage_key: BaggageKeyOption = "tenant",
+    baggage_keys: BaggageKeysOption = None,
     header_name: HeaderNameOption = "x-tenant-id",
     prober_url: Annotated[
         str,
@@ -55,7 +56,7 @@ def run(
     settings = OperatorSettings(
         namespace=namespace,
         identity=identity or os.uname().nodename,
-        header=HeaderSettings(mode=header_mode, baggage_key=baggage_key, name=header_name),
+        header=header_settings(header_mode, baggage_keys, header_name),
         prober_url=prober_url or None,
         http_port=http_port,
         workers=workers,

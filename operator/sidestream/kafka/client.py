@@ -128,7 +128,7 @@ class WorkerAdmin:
         topics = _topics(ranges)
         args = {
             "ranges": [[item.topic, item.partition, *ends] for item, ends in sorted(ranges.items())],
-            "header": {"mode": header.mode, "baggageKey": header.baggage_key, "name": header.name},
+            "header": {"mode": header.mode, "baggageKeys": list(header.baggage_keys), "name": header.name},
             "keys": sorted(keys),
         }
         rows = await self._caller.call("scan", args, Deed(f"read {topics_text(topics)}", "Read", topics=topics))

@@ -53,7 +53,7 @@ class KafkaRouteReconciler:
         self, api: KubeApi, events: EventRecorder, clock: Clock, clusters: KafkaClusters, header: HeaderSettings
     ) -> None:
         self._api = api
-        self._header = HeaderRules(header.mode.value, header.baggage_key, header.name)
+        self._header = HeaderRules(header.mode.value, header.baggage_keys, header.name)
         self._installation: Installation | None = None
         self._events = events
         self._clock = clock

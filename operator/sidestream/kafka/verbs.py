@@ -222,7 +222,7 @@ class Verbs:
         if _kept(self._committed(group, partitions, deadline=deadline)) != _kept(positions):
             raise RefusedError(Failure(NOT_KEPT))
 
-    def _scan(self, ranges: list[Row], header: dict[str, str], keys: list[str], *, deadline: Deadline) -> Any:
+    def _scan(self, ranges: list[Row], header: dict[str, Any], keys: list[str], *, deadline: Deadline) -> Any:
         partitions = [row[:2] for row in ranges]
         earliest, stable = (
             {(topic, number): offset for topic, number, offset in self._ends(partitions, end, deadline=deadline)}

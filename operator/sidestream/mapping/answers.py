@@ -17,13 +17,17 @@ class Header(Model):
     """Where records carry the tenant's routing key."""
 
     mode: Literal["baggage", "exact", "both"] = Field(description="A member of `baggage`, a plain header, or either.")
-    baggage_key: str = Field(description="The member's name in `baggage`.")
+    baggage_key: str = Field(description="The first of `baggageKeys`, for SDKs that know but one.")
+    baggage_keys: tuple[str, ...] = Field(
+        min_length=1, description="The names of members of `baggage`: all are read, the first is written."
+    )
     name: str = Field(description="The plain header's name.")
 
     @classmethod
     def of(cls, settings: HeaderSettings) -> Header:
         """As the program was told."""
-        return cls(mode=settings.mode.value, baggage_key=settings.baggage_key, name=settings.name)
+        keys = settings.baggage_keys
+        return cls(mode=settings.mode.value, baggage_key=keys[0], baggage_keys=keys, name=settings.name)
 
 
 class ChangeAnswer(Model):

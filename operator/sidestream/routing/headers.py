@@ -2,6 +2,9 @@
 
 The patterns must match a whole header value and must work in every data plane: RE2 (Envoy, and Go, which searches
 unless anchored) and Rust's regex (Linkerd). They keep `^` and `$`, use no look-around, and escape metacharacters only.
+
+So they cannot tell which member comes first. A request that names several tenants is the one's whose rules are tried
+first, and these are sorted by routing key; SDKs choose for records as `sidestream_sdk.baggage` has it, likewise.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from sidestream.config import HeaderMode, HeaderSettings
 
 BAGGAGE: Final = "baggage"
 
+_LONGEST_PATTERN: Final = 1024  # what Istio's webhook lets pass
+_LONGEST_ROUTING_KEY: Final = 63  # a DNS label
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _METACHARACTERS: Final = re.compile(r"([\\.+*?()|\[\]{}^$])")
 _BLANKS: Final = r"[ \t]*"
@@ -37,19 +42,33 @@ class HeaderMatch:
 
 
 def check_settings(settings: HeaderSettings) -> None:
-    """Refuse settings that no request could ever meet.
+    """Refuse settings that no request could ever meet or that a mesh would refuse.
 
     Raises:
-        ValueError: a name with characters that HTTP does not allow there; the text is a sentence for users.
+        ValueError: no name, one with characters that HTTP does not allow there, or names that are too long together;
+            the text is a sentence for users.
     """
-    for what, name in (("baggage key", settings.baggage_key), ("tenant header", settings.name)):
+    if not settings.baggage_keys:
+        raise ValueError("There is no baggage key; name at least one")
+    names = [*(("baggage key", key) for key in settings.baggage_keys), ("tenant header", settings.name)]
+    for what, name in names:
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"The {what} {name!r} is not an HTTP token of 1 to 256 characters")
+    length = len(baggage_with(settings.baggage_keys, "k" * _LONGEST_ROUTING_KEY))
+    if length > _LONGEST_PATTERN:
+        raise ValueError(
+            f"The baggage keys {', '.join(settings.baggage_keys)} are too many or too long: a pattern with all of them "
+            f"has {length} characters, of which Istio takes {_LONGEST_PATTERN}"
+        )
 
 
 def tenant_matches(settings: HeaderSettings, key: str) -> tuple[HeaderMatch, ...]:
-    """The alternatives by which a request says that it belongs to tenant `key`: any one of them is enough."""
-    by_baggage = HeaderMatch(BAGGAGE, MatchKind.REGEX, baggage_with(settings.baggage_key, key))
+    """The alternatives by which a request says that it belongs to tenant `key`: any one of them is enough.
+
+    At most one for each header: all baggage keys are in one pattern, so that several cost neither rules nor passes over
+    the header.
+    """
+    by_baggage = HeaderMatch(BAGGAGE, MatchKind.REGEX, baggage_with(settings.baggage_keys, key))
     by_name = HeaderMatch(settings.name.lower(), MatchKind.EXACT, key)
     match settings.mode:
         case HeaderMode.BAGGAGE:
@@ -64,9 +83,10 @@ def any_tenant_matches(settings: HeaderSettings) -> tuple[HeaderMatch, ...]:
     """The alternatives by which a request says that it belongs to some tenant, whichever.
 
     Empty where asking first gains nothing: an exact header that is missing costs a proxy next to nothing per rule,
-    while a regex costs the length of the header each time, and other uses of baggage are common.
+    while a regex costs the length of the header each time, and other uses of baggage are common. At most one for each
+    header, because a mesh's "not" takes one condition on each.
     """
-    by_baggage = HeaderMatch(BAGGAGE, MatchKind.REGEX, baggage_naming(settings.baggage_key))
+    by_baggage = HeaderMatch(BAGGAGE, MatchKind.REGEX, baggage_naming(settings.baggage_keys))
     by_name = HeaderMatch(settings.name.lower(), MatchKind.REGEX, ".+")
     match settings.mode:
         case HeaderMode.BAGGAGE:
@@ -77,14 +97,19 @@ def any_tenant_matches(settings: HeaderSettings) -> tuple[HeaderMatch, ...]:
             return (by_baggage, by_name)
 
 
-def baggage_with(key: str, value: str) -> str:
-    """Matches W3C baggage with the member `key=value`; `value` is a DNS label, in which nothing needs escaping."""
-    return rf"^(?:.*,)?{_BLANKS}{_escaped(key)}{_BLANKS}={_BLANKS}{_escaped(value)}{_BLANKS}(?:[;,].*)?$"
+def baggage_with(keys: tuple[str, ...], value: str) -> str:
+    """Matches W3C baggage with a member of one of the keys and this value, a DNS label."""
+    return rf"^(?:.*,)?{_BLANKS}{_one_of(keys)}{_BLANKS}={_BLANKS}{_escaped(value)}{_BLANKS}(?:[;,].*)?$"
 
 
-def baggage_naming(key: str) -> str:
-    """Matches W3C baggage with a member `key`, whatever its value."""
-    return rf"^(?:.*,)?{_BLANKS}{_escaped(key)}{_BLANKS}=.*$"
+def baggage_naming(keys: tuple[str, ...]) -> str:
+    """Matches W3C baggage with a member of one of the keys, whatever its value."""
+    return rf"^(?:.*,)?{_BLANKS}{_one_of(keys)}{_BLANKS}=.*$"
+
+
+def _one_of(keys: tuple[str, ...]) -> str:
+    escaped = [_escaped(key) for key in keys]
+    return escaped[0] if len(escaped) == 1 else f"(?:{'|'.join(escaped)})"
 
 
 def _escaped(text: str) -> str:

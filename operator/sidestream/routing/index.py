@@ -43,10 +43,14 @@ class KnownSandbox:
 
 @dataclass(frozen=True)
 class _Says:
-    """What a user's route object says: the entries that it concerns and the Services that it leads to."""
+    """What a user's route object says: the entries that it concerns and the Services that it leads to.
+
+    `neighbours` are entries whose objects depend on it besides.
+    """
 
     entries: frozenset[EntryKey] = frozenset()
     services: frozenset[ServiceHost] = frozenset()
+    neighbours: frozenset[EntryKey] = frozenset()
 
     @property
     def from_gateways(self) -> frozenset[ServiceHost]:
@@ -175,7 +179,8 @@ class RoutingIndex:
             for service in before.from_gateways ^ now.from_gateways
         }
         # of one that is gone what it says by now: Services may have come that its wildcards cover
-        return {entry for entry in before.entries | said.entries | told if self._matters(entry)}
+        concerned = before.entries | said.entries | before.neighbours | said.neighbours | told
+        return {entry for entry in concerned if self._matters(entry)}
 
     def _take_sandbox(self, key: ObjectKey, raw: Object, *, is_gone: bool) -> set[EntryKey]:
         before = self._sandboxes.pop(key, None)
@@ -214,6 +219,8 @@ class RoutingIndex:
         return {entry for entry in self._entries_to(own) if self._matters(entry)}
 
     def _take_deployment(self, obj: Object, *, is_gone: bool) -> set[EntryKey]:
+        if not is_ours(obj):
+            return set()
         workload = _workload(obj)
         before = self._deployments.pop(workload, None)
         if not is_gone:
@@ -229,7 +236,8 @@ class RoutingIndex:
         services = frozenset(
             service for provider in readers for service in provider.destinations(obj, self._cluster.domain)
         )
-        return _Says(entries, services)
+        neighbours = frozenset(key for provider in readers for key in provider.neighbours_of(obj, self._cluster))
+        return _Says(entries, services, neighbours)
 
     def _remember_said(self, ident: ObjectId, said: _Says) -> None:
         self._says[ident] = said

@@ -115,24 +115,37 @@ def claims_of(plan: Plan, departing: Iterable[str]) -> tuple[Claim, ...]:
     there no more are such, too, whoever deleted them.
     """
     wanted = [_claim(plan, part) for part in plan.parts.values()]
-    staying = {name for _, _, name in plan.parts.keys() | plan.held.keys()}
-    gone = {
-        name
-        for verdict in plan.verdicts
-        if verdict.was_written and verdict.standing is not Standing.ROUTED
-        for name in written_names(verdict)
-    }
-    gone = {name for name in gone.union(departing) if name not in staying}
+    gone = missing(plan) | (frozenset(departing) - _staying(plan))
     return (
         *wanted,
         *(Claim(name, None, plan.doors, plan.why_unprovable) for name in sorted(gone)),
     )
 
 
+def missing(plan: Plan) -> frozenset[str]:
+    """The objects that Sandboxes' rows name, that are there no more, and that proxies may still have."""
+    named = (
+        name
+        for verdict in plan.verdicts
+        if verdict.was_written and verdict.standing is not Standing.ROUTED
+        for name in written_names(verdict)
+    )
+    return frozenset(named) - _staying(plan)
+
+
+def _staying(plan: Plan) -> frozenset[str]:
+    return frozenset(name for _, _, name in plan.parts.keys() | plan.held.keys())
+
+
 def _claim(plan: Plan, part: Part) -> Claim:
+    if part.probe is None and part.patches is not None:
+        # our rules go out of a user's object
+        return Claim(part.name, None, plan.doors, plan.why_unprovable)
     if part.probe is None:
         return Claim(part.name, "", (), f"a {part.resource.kind} cannot answer a probe")
-    return Claim(part.probe.name, part.probe.config_hash, plan.doors, plan.why_unprovable)
+    ports = part.probe.ports
+    doors = tuple(door for door in plan.doors if ports is None or door.port in ports)
+    return Claim(part.probe.name, part.probe.config_hash, doors, plan.why_unprovable)
 
 
 def written_names(verdict: Verdict) -> tuple[str, ...]:
@@ -141,10 +154,14 @@ def written_names(verdict: Verdict) -> tuple[str, ...]:
 
 
 def parts_for(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
-    """The parts that a routed Sandbox's requests depend on: those with its keys, and those that must come before."""
+    """The parts that a routed Sandbox's requests depend on: those with its keys, and those that must come before.
+
+    Of the latter only those of which something can be known: what no proxy knows, such as a permission, the API server
+    has, or the step after it is not taken.
+    """
     own = own_parts(plan, verdict)
     last = max((part.stage for part in own), default=0)
-    return (*own, *(part for part in plan.common_parts if part.stage < last))
+    return (*own, *(part for part in plan.common_parts if part.stage < last and part.probe is not None))
 
 
 def own_parts(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
@@ -178,16 +195,19 @@ def _refuse_what_is_blocked(findings: Mapping[ServiceHost, tuple[Finding, ...]])
 
 
 def _rendered(provider: Provider, entry: Entry, routing: Routing, cluster: Cluster) -> Rendered:
-    if not routing.tenants:
-        return Rendered()
     rendered = provider.render(entry, routing.tenants, cluster)
     for part in rendered.parts:
         held = cluster.get(*part.ident)
-        if held is not None and not is_ours(held):
-            resource, namespace, plain = part.ident
-            name = f"{resource.kind} {namespace}/{plain}"
-            raise InvalidInputError(Reason.NAME_TAKEN, f"{name} was not made by Sidestream; rename or delete it")
+        if part.patches is None and held is not None and not is_ours(held):
+            raise name_taken(part)
     return rendered
+
+
+def name_taken(part: Part) -> InvalidInputError:
+    """What is wrong where somebody else's object has the name of one that is to be written."""
+    resource, namespace, plain = part.ident
+    name = f"{resource.kind} {namespace}/{plain}"
+    return InvalidInputError(Reason.NAME_TAKEN, f"{name} was not made by Sidestream; rename or delete it")
 
 
 def _routable(verdict: Verdict, rendered: Rendered, provider: Provider, entry: Entry) -> Verdict:

@@ -17,12 +17,12 @@ from sidestream.routing.entries import EntryKey
 from sidestream.routing.index import RoutingIndex
 from sidestream.routing.ledger import Ledger
 from sidestream.routing.observe import Member, observe
-from sidestream.routing.plan import Plan, claims_of, make_plan
+from sidestream.routing.plan import Plan, claims_of, make_plan, missing
 from sidestream.routing.proof import Evidence, Prober, prove
 from sidestream.routing.providers.provider import Cluster, Provider
 from sidestream.routing.results import Known, Progress, first_row, look_again, next_row
 from sidestream.routing.rows import manager_of
-from sidestream.routing.steps import next_step
+from sidestream.routing.steps import LAST_STAGE, next_step
 from sidestream.routing.tenants import Verdict
 from sidestream.routing.writing import Copy, Writer
 from sidestream.runtime.clock import Clock
@@ -93,6 +93,8 @@ class RoutingReconciler:
     async def _bring_about(self, plan: Plan, memory: _Memory) -> tuple[Plan, bool, bool]:
         """Write and prove, stage by stage as far as it goes now; says whether it wrote, and whether all is written."""
         has_written = False
+        # of what was deleted before a restart only the rows tell
+        memory.departing = dict.fromkeys(missing(plan), LAST_STAGE) | memory.departing
         step = next_step(plan, memory.departing, _is_settled(self._known(plan, memory)))
         while True:
             written = await self._writer.write(plan, step)

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 from sidestream.api.conditions import Reason
 from sidestream.api.sandbox import MESH_ENTRY, FindingStatus, RouteStatus
+from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES
+from sidestream.routing.acceptance import is_taken, refusal_of
 from sidestream.routing.plan import Plan, own_parts, parts_for, written_names
 from sidestream.routing.proof import NOT_ASKED, Evidence, Proof
 from sidestream.routing.rows import entry_text
@@ -26,6 +28,9 @@ GONE_UNSEEN_SECONDS: Final = 5.0
 
 GONE_ANYWAY_SECONDS: Final = 60.0
 """A route that some proxy still has after this long holds nobody's deletion up any more."""
+
+SPOKEN_OF: Final = frozenset({HTTP_ROUTES, GRPC_ROUTES})
+"""Kinds in whose status controllers say whether they have taken an object."""
 
 PROVEN: Final = Proof(Evidence.PROVEN)
 
@@ -153,12 +158,30 @@ def _routed(progress: Progress, verdict: Verdict) -> RouteStatus:
     plan, known = progress.plan, progress.of(verdict)
     was_proven = verdict.row is not None and verdict.row.state == "Programmed"
     subject = f"{plan.provider} {_names(plan, verdict)} is written"
+    refusal = _refusal(plan, verdict)
+    if refusal is not None:
+        return _written(plan, verdict, "Written", Reason.ROUTE_NOT_ACCEPTED, refusal)
     if known.proof.evidence is Evidence.PROVEN or (was_proven and (known.waited or 0.0) < GRACE_SECONDS):
         return _written(plan, verdict, "Programmed", Reason.PROGRAMMED, plan.finding)
     if known.proof.evidence is Evidence.UNKNOWN:
         message = f"{subject}, but whether the proxies use it is not known: {known.proof.why}"
         return _written(plan, verdict, "Written", Reason.NOT_VERIFIED, message)
+    if (known.waited or 0.0) >= GRACE_SECONDS and _is_left_alone(plan, verdict):
+        message = f"{subject}, and no controller has taken it; does any mesh or gateway of the cluster use that kind?"
+        return _written(plan, verdict, "Written", Reason.ROUTE_NOT_ACCEPTED, message)
     return _written(plan, verdict, "Written", Reason.PENDING, f"{subject}, and not every proxy uses it yet")
+
+
+def _refusal(plan: Plan, verdict: Verdict) -> str | None:
+    """What a controller has against one of the objects that the route depends on."""
+    objects = (plan.held.get(part.ident) for part in parts_for(plan, verdict))
+    return next((said for obj in objects if obj is not None and (said := refusal_of(obj)) is not None), None)
+
+
+def _is_left_alone(plan: Plan, verdict: Verdict) -> bool:
+    """Whether controllers would say that they have taken the objects, and none has."""
+    objects = [plan.held.get(part.ident) for part in own_parts(plan, verdict) if part.resource in SPOKEN_OF]
+    return any(obj is not None and not is_taken(obj) for obj in objects)
 
 
 def _written(plan: Plan, verdict: Verdict, state: State, reason: Reason, message: str) -> RouteStatus:

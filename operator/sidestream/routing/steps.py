@@ -18,6 +18,9 @@ from sidestream.routing.providers.provider import Ident, Part
 STAGE: Final = f"{GROUP}/stage"
 """Annotation on our objects of a later stage than the first."""
 
+LAST_STAGE: Final = 1_000
+"""Of an object that is gone without anybody knowing its stage: all others have to wait for it."""
+
 IsSettled = Callable[[str], bool]
 """Whether proxies are known, or after some time supposed, to have an object (or, of a deleted one, not to)."""
 
@@ -34,8 +37,11 @@ class Step:
 def next_step(plan: Plan, departing: Mapping[str, int], is_settled: IsSettled) -> Step:
     """The objects of the lowest stage that is not settled, and the unwanted ones of the highest.
 
-    `departing` are deleted objects with their stages.
+    `departing` are deleted objects with their stages. When objects of one kind take the place of those of another, the
+    old ones hide the new from proxies, so that no stage could be proven: then all are written, and all old ones go.
     """
+    if _is_change_of_kind(plan):
+        return Step(tuple(sorted(plan.parts.values(), key=_stage)), plan.unwanted, is_last=True)
     stages = sorted({part.stage for part in plan.parts.values()})
     writes: list[Part] = []
     is_held_back = False
@@ -50,6 +56,15 @@ def next_step(plan: Plan, departing: Mapping[str, int], is_settled: IsSettled) -
     waits = any(stage > last and not is_settled(name) for name, stage in departing.items())
     deletes = () if waits else tuple(ident for ident, stage in unwanted.items() if stage == last)
     return Step(tuple(writes), deletes, is_last=not is_held_back and len(deletes) == len(unwanted))
+
+
+def _is_change_of_kind(plan: Plan) -> bool:
+    unwanted = {resource for resource, _, _ in plan.unwanted}
+    return bool(unwanted and plan.parts) and unwanted.isdisjoint(resource for resource, _, _ in plan.parts)
+
+
+def _stage(part: Part) -> int:
+    return part.stage
 
 
 def staged(part: Part) -> Object:

@@ -10,10 +10,11 @@ import structlog
 
 from sidestream.api.conditions import Reason
 from sidestream.api.labels import MANAGER_ROUTING
-from sidestream.errors import KubeError
+from sidestream.errors import InvalidInputError, KubeError
 from sidestream.kube.apply import ensure
 from sidestream.kube.port import KubeApi, Object, Resource
-from sidestream.routing.plan import Plan, refused
+from sidestream.routing.ownership import is_ours
+from sidestream.routing.plan import Plan, name_taken, refused
 from sidestream.routing.providers.provider import Ident, Part
 from sidestream.routing.steps import Step, stage_of, staged
 
@@ -58,10 +59,8 @@ class Writer:
         for part in step.writes:
             try:
                 has_written |= await self._ensure(part, plan.held.get(part.ident))
-            except KubeError as error:
-                is_rbac = error.status == HTTPStatus.FORBIDDEN
-                reason = Reason.UNAUTHORIZED if is_rbac else Reason.ROUTE_CONFLICT
-                plan = refused(plan, reason, error.message, part.keys or None)
+            except (KubeError, InvalidInputError) as error:
+                plan = refused(plan, _reason_of(error), error.message, part.keys or None)
                 if not part.keys:
                     # what the others need is not there
                     break
@@ -71,11 +70,15 @@ class Writer:
         return Written(plan, has_written or bool(deleted), deleted)
 
     async def _ensure(self, part: Part, live: Object | None) -> bool:
+        if part.patches is not None:
+            return await self._patch(part, part.patches)
         if live is not None and self._is_settled(part, live):
             return False
         if live is None:
             # the copy may lag: what somebody else has made meanwhile must not be taken over
             live = await self._api.get(*part.ident)
+            if live is not None and not is_ours(live):
+                raise name_taken(part)
         desired = staged(part)
         written, has_written = await ensure(self._api, part.resource, desired, live, MANAGER_ROUTING)
         self._copy.learn(part.resource, written)
@@ -85,6 +88,27 @@ class Writer:
         if has_written:
             _log.info("routes written", kind=part.resource.kind, namespace=part.ident[1], name=part.name)
         return has_written
+
+    async def _patch(self, part: Part, live: Object) -> bool:
+        """Change a user's object, which they have allowed, only if it still is as it was read.
+
+        Raises:
+            ConflictError: it has changed meanwhile.
+        """
+        before, after = live["spec"], part.obj["spec"]
+        changed = [field for field in after if after[field] != before.get(field)]
+        if not changed:
+            return False
+        metadata = live["metadata"]
+        operations: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            *({"op": "add", "path": f"/spec/{field}", "value": after[field]} for field in changed),
+        ]
+        written = await self._api.patch(*part.ident, operations)
+        self._copy.learn(part.resource, written)
+        _log.info("a user's object patched", kind=part.resource.kind, namespace=part.ident[1], name=part.name)
+        return True
 
     def _is_settled(self, part: Part, live: Object) -> bool:
         """Whether this very part was compared with this very version before: what stays the same is the same object."""
@@ -96,3 +120,9 @@ class Writer:
         self._copy.forget(ident[0], live)
         self._settled.pop(ident, None)
         _log.info("routes removed", kind=ident[0].kind, namespace=ident[1], name=ident[2])
+
+
+def _reason_of(error: KubeError | InvalidInputError) -> Reason:
+    if isinstance(error, InvalidInputError):
+        return Reason(error.reason)
+    return Reason.UNAUTHORIZED if error.status == HTTPStatus.FORBIDDEN else Reason.ROUTE_CONFLICT

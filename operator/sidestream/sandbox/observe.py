@@ -60,14 +60,14 @@ async def _observe_made(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed
 
 async def _observe_all(api: KubeApi, raw: Object, sandbox: Sandbox) -> Observed:
     namespace = sandbox.metadata.namespace
-    deployments, services, pods, others, groups, consumers, around = await asyncio.gather(
+    deployments, services, pods, others = await asyncio.gather(
         api.list(DEPLOYMENTS, namespace),
         api.list(SERVICES, namespace),
         _made(api, PODS, sandbox),
         api.list(SANDBOXES, namespace),
-        route_groups(api, namespace),
-        _consumers(api, sandbox),
-        _around(api, namespace),
+    )
+    groups, consumers, around = await asyncio.gather(
+        route_groups(api, namespace), _consumers(api, sandbox), _around(api, namespace)
     )
     pinned = [item.deployment for item in sandbox.spec.workloads if item.baseline_updates == "Pin"]
     revisions, routes, clusters = await asyncio.gather(

@@ -4,10 +4,12 @@ The rules are those of W3C Baggage, stricter where it leaves a choice, so that e
 
 - several `baggage` headers count as one list, in their order; properties after `;` are dropped;
 - the value is percent-decoded as UTF-8, bytes that are no UTF-8 become U+FFFD;
-- of several members with our key the last wins, and differing ones are counted as conflicts;
+- of several values, be it of one member, of members with several of our keys, or of a member and the plain header, the
+  one that sorts first by code points wins, and differing ones are counted as conflicts. A proxy that routes requests
+  cannot see their order but tries tenants in this one, so a record goes where its request went;
 - a member that is none (no `=`, a key that is no token) is ignored and counted; the others still hold;
 - more than 8192 bytes over all `baggage` headers are ignored as a whole and counted;
-- an empty value is no key. Header names and baggage keys are case-sensitive.
+- an empty value is no key, beside others too. Header names and baggage keys are case-sensitive.
 
 Pure; knows nothing of Kafka or of mappings. The same cases as data: tests/conformance/baggage.json.
 """
@@ -15,7 +17,7 @@ Pure; knows nothing of Kafka or of mappings. The same cases as data: tests/confo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
@@ -38,24 +40,42 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 @dataclass(frozen=True)
 class HeaderRules:
-    """Where the routing key travels: `baggage` member, a plain (`exact`) header, or both with baggage first."""
+    """Where the routing key travels: as `baggage` member, as a plain (`exact`) header, or as either.
+
+    A member with any of `baggage_keys` is read; what we write has the first.
+    """
 
     mode: HeaderMode = "baggage"
-    baggage_key: str = "tenant"
+    baggage_keys: tuple[str, ...] = ("tenant",)
     name: str = "x-tenant-id"
+
+    def __post_init__(self) -> None:
+        """Refuse a lone string, which would pass for as many keys as it has characters.
+
+        Raises:
+            ValueError: `baggage_keys` is no tuple, or empty.
+        """
+        if type(self.baggage_keys) is not tuple or not self.baggage_keys:
+            raise ValueError(f"baggage_keys must be a tuple of at least one key, not {self.baggage_keys!r}")
 
     @classmethod
     def from_json(cls, raw: Any) -> HeaderRules:
-        """Parse the `header` of a mapping.
+        """Parse the `header` of a mapping; that of an older service has one `baggageKey` alone.
 
         Raises:
-            ValueError: it is no object with a known mode and two strings.
+            ValueError: it is no object with a known mode, keys and a name.
         """
         match raw:
-            case {"mode": "baggage" | "exact" | "both" as mode, "baggageKey": str(key), "name": str(name)}:
-                return cls(mode, key, name)
+            case {"mode": "baggage" | "exact" | "both" as mode, "baggageKeys": [_, *_] as keys, "name": str(name)} if (
+                all(isinstance(key, str) for key in keys)
+            ):
+                return cls(mode, tuple(keys), name)
+            case {"mode": "baggage" | "exact" | "both" as mode, "baggageKey": str(key), "name": str(name)} if (
+                "baggageKeys" not in raw
+            ):
+                return cls(mode, (key,), name)
             case _:
-                raise ValueError("header must have a mode of baggage, exact or both, a baggageKey and a name")
+                raise ValueError("header must have a mode of baggage, exact or both, baggageKeys and a name")
 
 
 class Reading(NamedTuple):
@@ -103,7 +123,7 @@ def reading_steps(rules: HeaderRules) -> ReadingSteps:
     find_baggage, find_plain = _joining_finder(BAGGAGE), _values_finder(rules.name)
 
     def read_baggage(value: bytes | None) -> Reading:
-        return _NOTHING if value is None else parse_baggage(value, rules.baggage_key)
+        return _NOTHING if value is None else parse_baggage(value, rules.baggage_keys)
 
     def find_both(headers: Headers | None) -> RawTenant:
         pairs = list(_pairs(headers))
@@ -111,11 +131,11 @@ def reading_steps(rules: HeaderRules) -> ReadingSteps:
 
     def read_both(found: tuple[bytes | None, tuple[bytes, ...]]) -> Reading:
         member, plain = read_baggage(found[0]), parse_exact(found[1])
-        differ = member.key is not None and plain.key is not None and member.key != plain.key
+        named = {key for key in (member.key, plain.key) if key is not None}
         return Reading(
-            plain.key if member.key is None else member.key,
+            min(named, default=None),
             member.malformed + plain.malformed,
-            member.conflicts + plain.conflicts + differ,
+            member.conflicts + plain.conflicts + (len(named) > 1),
         )
 
     match rules.mode:
@@ -138,33 +158,38 @@ def size_of(raw: RawTenant) -> int:
             return sum(map(size_of, raw))
 
 
-def parse_baggage(value: bytes, key: str) -> Reading:
-    """Look for `key` in a `baggage` header; several headers are to be joined by commas first."""
+def parse_baggage(value: bytes, keys: tuple[str, ...]) -> Reading:
+    """Look for members with `keys` in a `baggage` header; several headers are to be joined by commas first."""
     if len(value) > MAX_BYTES:
         return _TOO_LONG
-    wanted = key.encode()
+    wanted = _encoded(keys)
     found: list[str] = []
     for member in value.split(b","):
         name, equals, text = member.partition(b"=")
         if not equals or not _is_token(name):
             return _parse_members(value, wanted)
-        if name == wanted:
+        if name in wanted:
             found.append(_decoded(text.partition(b";")[0].strip(_WHITESPACE)))
-    return _last(found, 0)
+    return _chosen(found, 0)
 
 
-def _parse_members(value: bytes, wanted: bytes) -> Reading:
+def _parse_members(value: bytes, wanted: frozenset[bytes]) -> Reading:
     """The definition of `parse_baggage`, which itself is a shorter way through headers that are plain and flawless."""
     found: list[str] = []
     malformed = 0
     for member in value.split(b","):
         name, equals, text = (part.strip(_WHITESPACE) for part in member.partition(b";")[0].partition(b"="))
         if equals and _TOKEN.fullmatch(name):
-            if name == wanted:
+            if name in wanted:
                 found.append(_decoded(text))
         elif member.strip(_WHITESPACE):
             malformed += 1
-    return _last(found, malformed)
+    return _chosen(found, malformed)
+
+
+@lru_cache
+def _encoded(keys: tuple[str, ...]) -> frozenset[bytes]:
+    return frozenset(key.encode() for key in keys)
 
 
 @lru_cache(maxsize=_NAMES)
@@ -179,20 +204,38 @@ def _decoded(text: bytes) -> str:
 def parse_exact(values: Iterable[HeaderValue]) -> Reading:
     """The key from the values of a plain header, in their order; no percent-decoding."""
     texts = [_to_bytes(value).strip(_WHITESPACE).decode("utf-8", "replace") for value in values]
-    return _last(texts, 0)
+    return _chosen(texts, 0)
 
 
-def with_member(baggage: str, key: str, value: str) -> str:
-    """The `baggage` header with `key` set to `value`, first because what follows may be cut off on the way."""
-    others = [member.strip(" \t") for member in baggage.split(",") if member.partition("=")[0].strip(" \t") != key]
-    return ",".join([f"{key}={quote(value, safe='', errors='replace')}", *(member for member in others if member)])
+def with_member(baggage: str, keys: tuple[str, ...], value: str) -> str:
+    """The `baggage` header with the first of `keys` set to `value`, in front because what follows may be cut off.
+
+    Members with another of `keys` that name somebody else are left out; all the rest stays to the letter.
+    """
+    first, *others = keys
+    kept = without_others(_without(baggage, lambda name, _: name == first), others, value)
+    ours = f"{first}={quote(value, safe='', errors='replace')}"
+    return f"{ours},{kept}" if kept.strip(" \t") else ours
 
 
-def has_member(baggage: str | bytes | None, key: str) -> bool:
-    """Whether a `baggage` header has a member `key`, of whatever value."""
-    wanted = key.encode()
+def without_others(baggage: str, keys: Collection[str], value: str) -> str:
+    """The `baggage` header without members with `keys` that name anybody but `value`, the rest to the letter."""
+    return _without(baggage, lambda name, text: name in keys and text != value)
+
+
+def _without(baggage: str, is_left_out: Callable[[str, str], bool]) -> str:
+    def kept(member: str) -> bool:
+        name, _, text = (part.strip(" \t") for part in member.partition(";")[0].partition("="))
+        return not is_left_out(name, _decoded(text.encode("utf-8", "replace")))
+
+    return ",".join(filter(kept, baggage.split(",")))
+
+
+def has_member(baggage: str | bytes | None, keys: tuple[str, ...]) -> bool:
+    """Whether a `baggage` header has a member with one of `keys`, of whatever value."""
+    wanted = _encoded(keys)
     return any(
-        equals and name.strip(_WHITESPACE) == wanted
+        equals and name.strip(_WHITESPACE) in wanted
         for name, equals, _ in (member.partition(b"=") for member in _to_bytes(baggage).split(b","))
     )
 
@@ -203,10 +246,13 @@ def joined_baggage(headers: Headers) -> str:
     return value.decode("utf-8", "replace") if len(value) <= MAX_BYTES else ""
 
 
-def _last(found: list[str], malformed: int) -> Reading:
+def _chosen(found: list[str], malformed: int) -> Reading:
     if not found:
         return Reading(None, malformed) if malformed else _NOTHING
-    return Reading(found[-1] or None, malformed, conflicts=len(set(found)) - 1)
+    if len(found) == 1:
+        return Reading(found[0] or None, malformed)
+    values = set(found)
+    return Reading(min(values - {""}, default=None), malformed, conflicts=len(values) - 1)
 
 
 def _joining_finder(name: str) -> Callable[[Headers | None], bytes | None]:

@@ -14,7 +14,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
-from sidestream_sdk.baggage import BAGGAGE, HeaderRules, Headers, joined_baggage, tenant_reader, with_member
+from sidestream_sdk.baggage import (
+    BAGGAGE,
+    HeaderRules,
+    Headers,
+    joined_baggage,
+    tenant_reader,
+    with_member,
+    without_others,
+)
 
 ROW_COLUMN: Final = "baggage"
 
@@ -67,7 +75,7 @@ class TenantContext:
         """Read it from a row that was written with `to_row`."""
         rules = rules or HeaderRules()
         baggage = row.get(ROW_COLUMN) or ""
-        in_baggage = HeaderRules(baggage_key=rules.baggage_key)
+        in_baggage = HeaderRules(baggage_keys=rules.baggage_keys)
         return cls(tenant_reader(in_baggage)([(BAGGAGE, baggage)]).key, baggage, rules)
 
     def to_row(self) -> dict[str, str | None]:
@@ -75,27 +83,29 @@ class TenantContext:
 
         The value is a `baggage` header, so that Debezium's outbox router can place the column as that header.
         """
-        return {ROW_COLUMN: self._full_baggage() or None}
+        return {ROW_COLUMN: self._named_in(self.baggage) or None}
 
     def http_headers(self) -> dict[str, str]:
         """Headers for an outgoing request."""
-        headers: dict[str, str] = {}
-        if self.rules.mode != "exact":
-            headers[BAGGAGE] = self._full_baggage()
-        elif self.baggage:
-            headers[BAGGAGE] = self.baggage
+        return self._headers_over(self.baggage)
+
+    def _headers_over(self, baggage: str) -> dict[str, str]:
+        headers = {BAGGAGE: baggage if self.rules.mode == "exact" else self._named_in(baggage)}
         if self.rules.mode != "baggage" and self.tenant is not None:
             headers[self.rules.name] = self.tenant
         return {name: value for name, value in headers.items() if value}
 
     def kafka_headers(self, others: Iterable[tuple[str, str | bytes | None]] = ()) -> list[tuple[str, bytes | None]]:
-        """Headers for an outgoing record: ours, and those of `others` that are not about the tenant."""
-        ours = self.http_headers()
-        taken = {BAGGAGE, self.rules.name}
-        kept = [
-            (name, value.encode() if isinstance(value, str) else value) for name, value in others if name not in taken
-        ]
-        return [*kept, *((name, value.encode()) for name, value in ours.items())]
+        """Headers for an outgoing record: ours, and those of `others` that are not about the tenant.
+
+        Where `others` have `baggage`, its members take the place of the context's.
+        """
+        pairs = [(name, value.encode() if isinstance(value, str) else value) for name, value in others]
+        theirs = b",".join(value for name, value in pairs if name == BAGGAGE and value)
+        # bytes that are no UTF-8 are wrong in baggage, but not ours to correct
+        ours = self._headers_over(theirs.decode("utf-8", "surrogateescape") or self.baggage)
+        kept = [pair for pair in pairs if pair[0] not in {BAGGAGE, self.rules.name}]
+        return [*kept, *((name, value.encode("utf-8", "surrogateescape")) for name, value in ours.items())]
 
     @contextmanager
     def use(self) -> Iterator[Self]:
@@ -106,10 +116,9 @@ class TenantContext:
         finally:
             _current.reset(token)
 
-    def _full_baggage(self) -> str:
-        if self.tenant is None:
-            return self.baggage
-        return with_member(self.baggage, self.rules.baggage_key, self.tenant)
+    def _named_in(self, baggage: str) -> str:
+        keys = self.rules.baggage_keys
+        return without_others(baggage, keys, "") if self.tenant is None else with_member(baggage, keys, self.tenant)
 
 
 _current: Final[ContextVar[TenantContext | None]] = ContextVar("sidestream_tenant", default=None)

@@ -68,7 +68,7 @@ def with_tenant(headers: Any, context: TenantContext) -> Any:
     if any(name == BAGGAGE for name, _ in pairs):
         ours.pop(BAGGAGE, None)
         if context.rules.mode != "exact":
-            pairs = _with_member_in_first(pairs, with_member("", context.rules.baggage_key, context.tenant))
+            pairs = _with_member_in_first(pairs, with_member("", context.rules.baggage_keys, context.tenant))
     added = [*pairs, *((name, value.encode()) for name, value in ours.items())]
     return dict(added) if isinstance(headers, dict) else added
 
@@ -92,7 +92,7 @@ def _names_a_tenant(pairs: list[tuple[str, HeaderValue]], rules: HeaderRules) ->
     """Whether the record says whose it is, be it nobody's (an empty value)."""
     return any(
         (name == rules.name and rules.mode != "baggage")
-        or (name == BAGGAGE and rules.mode != "exact" and has_member(value, rules.baggage_key))
+        or (name == BAGGAGE and rules.mode != "exact" and has_member(value, rules.baggage_keys))
         for name, value in pairs
     )
 

@@ -85,7 +85,8 @@ async def test_a_scan_reads_headers_by_the_rules_it_is_given(bootstrap: str) -> 
         ranges = {TopicPartition(topic, 0): (0, 1)}
         for rules, is_found in [
             (HeaderRules("both"), True),
-            (HeaderRules(baggage_key="team"), False),
+            (HeaderRules(baggage_keys=("team",)), False),
+            (HeaderRules(baggage_keys=("team", "tenant")), True),
             (HeaderRules("exact", name="baggage"), False),
         ]:
             found = await arena.admin.scan(ranges, rules, ["a"])

@@ -44,6 +44,8 @@ class TestSchema:
         ("value", "place"),
         [
             ("header.mode=cookie", "/header/mode"),
+            ("header.baggageKeys=tenant", "/header/baggageKeys"),
+            ("header.baggageKeys={a b}", "/header/baggageKeys/0"),
             ("log.level=loud", "/log/level"),
             ("operator.replicas=two", "/operator/replicas"),
             ("operator.workers=0", "/operator/workers"),
@@ -134,10 +136,10 @@ class TestPods:
 
     @pytest.mark.parametrize("part", PARTS)
     def test_know_which_header_names_the_tenant(self, render: Render, part: str) -> None:
-        objects = render("header.mode=both", "header.baggageKey=team", "header.name=x-team")
+        objects = render("header.mode=both", "header.baggageKeys={team,tenant}", "header.name=x-team")
         told = environment(of_kind(objects, "Deployment")[f"sidestream-{part}"])
         assert told["SIDESTREAM_HEADER_MODE"] == "both"
-        assert told["SIDESTREAM_BAGGAGE_KEY"] == "team"
+        assert told["SIDESTREAM_BAGGAGE_KEYS"] == "team,tenant"
         assert told["SIDESTREAM_HEADER_NAME"] == "x-team"
 
     def test_have_a_sidecar_only_where_requests_go_through_the_mesh(self, render: Render) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidestream.config import HeaderSettings
 from sidestream.kube import port
 from sidestream.kube.port import Resource
 from sidestream.kube.reviews import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
+from sidestream.routing.carriers import all_providers
 from sidestream.routing.checks import findings as routing_checks
 from sidestream.sandbox import checks as sandbox_checks
 
@@ -22,7 +24,8 @@ RESOURCES = {item for item in vars(port).values() if isinstance(item, Resource)}
 OWN_NAMESPACE = {port.SECRETS, port.LEASES}
 """Kinds that the operator touches in its own namespace only."""
 
-WRITTEN = {port.DEPLOYMENTS, port.SERVICES, port.VIRTUAL_SERVICES}
+CARRIED = {resource for provider in all_providers(HeaderSettings()) for resource in provider.writes}
+WRITTEN = {port.DEPLOYMENTS, port.SERVICES, *CARRIED}
 """Kinds of which the operator makes objects of its own."""
 
 DISCOVERY = {("apiextensions.k8s.io", "customresourcedefinitions")}
@@ -93,9 +96,16 @@ def test_the_operator_only_reads_what_it_tells_findings_about(render: Render) ->
 
 def test_the_operator_makes_and_removes_what_it_owns(render: Render) -> None:
     found = rights(render(), "ClusterRole", "operator")
-    for item in (port.DEPLOYMENTS, port.SERVICES, port.VIRTUAL_SERVICES, port.KAFKA_ROUTES):
+    for item in (port.KAFKA_ROUTES, *WRITTEN):
         assert found[item.group, item.plural] == READ | WRITE, item.kind
     assert found["apps", "controllerrevisions"] == {"get", "list", *WRITE}
+
+
+def test_the_operator_reads_what_decides_routes(render: Render) -> None:
+    found = rights(render(), "ClusterRole", "operator")
+    read = {resource for provider in all_providers(HeaderSettings()) for resource in provider.reads}
+    for item in read - WRITTEN:
+        assert found[item.group, item.plural] == READ, item.kind
 
 
 def test_the_operator_never_makes_sandboxes(render: Render) -> None:

@@ -29,10 +29,10 @@ class Recorder:
 async def test_a_scan_needs_to_read_its_topics_and_no_group() -> None:
     caller = Recorder([["t", 0, 7, True], ["u", 1, 9, False]])
     ranges = {TopicPartition("u", 1): (2, 9), TopicPartition("t", 0): (4, 8)}
-    found = await WorkerAdmin(caller).scan(ranges, HeaderRules("both", "team", "x-team"), ["b", "a"])
+    found = await WorkerAdmin(caller).scan(ranges, HeaderRules("both", ("team", "tenant"), "x-team"), ["b", "a"])
     assert found == {TopicPartition("t", 0): Scanned(7, found=True), TopicPartition("u", 1): Scanned(9, found=False)}
     ((verb, args, deed),) = caller.calls
     assert (verb, deed) == ("scan", Deed("read topics t, u", "Read", topics=("t", "u")))
     assert args["ranges"] == [["t", 0, 4, 8], ["u", 1, 2, 9]]
     assert args["keys"] == ["a", "b"]
-    assert HeaderRules.from_json(args["header"]) == HeaderRules("both", "team", "x-team")
+    assert HeaderRules.from_json(args["header"]) == HeaderRules("both", ("team", "tenant"), "x-team")

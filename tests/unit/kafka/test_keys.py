@@ -109,8 +109,11 @@ async def test_a_key_goes_while_the_fork_is_ready_with_the_others() -> None:
     world = FencedWorld(having("spec.keys", ["alice", KEY]))
     await active(world)
     set_keys(world, "alice")
-    outcome = await world.reconcile()
-    assert world.ready == ("True", "Active")
+    for _ in range(3):
+        outcome = await world.reconcile()
+        assert world.ready == ("True", "Active")
+        world.speak()
+    assert [state.split()[2] for state in world.states[2:]] == ["Until"] * 2, "nobody is asked, the baseline is behind"
     assert outcome.requeue_after is not None
     assert outcome.requeue_after <= 2.0, "somebody may wait for the key"
 

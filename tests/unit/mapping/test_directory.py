@@ -27,6 +27,7 @@ from sidestream.mapping.answers import Header
 from sidestream.mapping.directory import Directory, Workload
 from sidestream.mapping.keeping import keep_route, read_claim
 from sidestream.runtime.reconcile import ObjectKey
+from sidestream_sdk.baggage import HeaderRules
 from sidestream_sdk.ownership import FORK_ONLY, FORK_TAKES, Mapping, takes
 
 HEADER = Header.of(HeaderSettings())
@@ -72,7 +73,7 @@ def route_of(tenant: str, phase: str = "Active", **spec: Any) -> Object:
 def test_a_consumer_that_nobody_forked_has_no_changes() -> None:
     assert answer(holding(kafka_consumer())) == {
         "consumer": "shop/fulfilment",
-        "header": {"mode": "baggage", "baggageKey": "tenant", "name": "x-tenant-id"},
+        "header": {"mode": "baggage", "baggageKey": "tenant", "baggageKeys": ["tenant"], "name": "x-tenant-id"},
         "pollIntervalSeconds": 5.0,
         "topics": {"orders.created": {"group": "fulfilment", "changes": [], "fenced": []}},
         "epoch": "",
@@ -108,13 +109,23 @@ def test_a_kafka_route_without_status_is_pending() -> None:
 
 
 def test_the_header_is_as_the_program_was_told() -> None:
-    header = Header.of(HeaderSettings(HeaderMode.BOTH, "sd-key", "x-id"))
+    header = Header.of(HeaderSettings(HeaderMode.BOTH, ("sd-key", "tenant"), "x-id"))
 
     assert answer(holding(kafka_consumer(), header=header))["header"] == {
         "mode": "both",
         "baggageKey": "sd-key",
+        "baggageKeys": ["sd-key", "tenant"],
         "name": "x-id",
     }
+
+
+def test_sdks_read_the_header_however_many_keys_they_know() -> None:
+    header = HeaderSettings(HeaderMode.BOTH, ("sd-key", "tenant"), "x-id")
+    told = answer(holding(kafka_consumer(), header=Header.of(header)))["header"]
+    told_the_older = {name: value for name, value in told.items() if name != "baggageKeys"}
+
+    assert HeaderRules.from_json(told) == HeaderRules("both", ("sd-key", "tenant"), "x-id")
+    assert HeaderRules.from_json(told_the_older) == HeaderRules("both", ("sd-key",), "x-id")
 
 
 def test_an_unknown_workload_has_no_answer() -> None:

@@ -1,7 +1,8 @@
 """A provider as plain as one can be, so that the core is tested without any real mesh's dialect.
 
 A user's HTTPRoute is `{"to": [Services]}` with `service` (for callers in the mesh) or `gateway` (for those outside).
-For the mesh it writes a guard, then a route per tenant; at a gateway a route and a Middleware per tenant.
+For the mesh it writes a guard, then a route per tenant; at a gateway a route and a Middleware per tenant, which answers
+no probe where the user's route is `mute`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ class PlainProvider:
             return (EntryKey(EntryKind.MESH, metadata["namespace"], spec["service"]),)
         return (EntryKey(EntryKind.HTTP_ROUTE, metadata["namespace"], metadata["name"]),)
 
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        del obj, cluster
+        return ()
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         to = obj.get("spec", {}).get("to", ())
         return frozenset(ServiceHost(obj["metadata"]["namespace"], name, domain) for name in to)
@@ -93,6 +98,7 @@ class PlainProvider:
             doors=() if "unprovable" in spec else doors,
             why_unprovable=spec.get("unprovable", ""),
             finding=spec.get("finding", ""),
+            place={"mute": spec.get("mute", False)},
         )
 
     def render(self, entry: Entry, tenants: Sequence[Tenant], cluster: Cluster) -> Rendered:
@@ -127,7 +133,8 @@ def _part(
     entry: Entry, resource: Resource, word: str, spec: dict[str, Any], keys: frozenset[str], *, stage: int
 ) -> Part:
     name = ownership.own_name(entry.key.name, word)
-    probe = Probe(name, ownership.config_hash(spec)) if resource == HTTP_ROUTES else None
+    is_mute = resource == MIDDLEWARES and entry.place.get("mute", False)
+    probe = None if is_mute else Probe(name, ownership.config_hash(spec))
     answer = {} if probe is None else {"answer": probe.config_hash}
     obj = ownership.marked(resource, entry.key, entry.key.namespace, name, {**spec, **answer}, source=entry.source)
     return Part(resource, obj, probe, keys, stage)

@@ -153,22 +153,28 @@ REFUSED: dict[str, tuple[Objects, Reason, str]] = {
     "both have rules": (
         cluster(PLAIN, VS, ROUTE),
         Reason.ROUTE_CONFLICT,
-        "VirtualService shop/theirs and HTTPRoute shop/orders-rules both have rules for service orders, which a mesh "
-        "takes as it happens; keep one of them, or annotate the Service with sidestream.dev/provider to say which one "
-        "holds",
+        (
+            "VirtualService shop/theirs and HTTPRoute shop/orders-rules both have rules for service orders, which a "
+            "mesh takes as it happens; keep one of them, or annotate the Service with sidestream.dev/provider to say "
+            "which one holds"
+        ),
     ),
     "no mesh": (
         cluster(PLAIN, missing=[VIRTUAL_SERVICES, *ISTIO]),
         Reason.MESH_NOT_FOUND,
-        "The cluster serves neither VirtualService (networking.istio.io/v1) nor HTTPRoute "
-        "(gateway.networking.k8s.io/v1); install a mesh, or annotate Service shop/orders with "
-        "sidestream.dev/provider: None if only its gateways are to route tenants",
+        (
+            "The cluster serves neither VirtualService (networking.istio.io/v1) nor HTTPRoute "
+            "(gateway.networking.k8s.io/v1); install a mesh, or annotate Service shop/orders with "
+            "sidestream.dev/provider: None if only its gateways are to route tenants"
+        ),
     ),
     "an unknown one is asked for": (
         cluster(wants("Linkerd")),
         Reason.ROUTE_CONFLICT,
-        "Service shop/orders is annotated sidestream.dev/provider: Linkerd, which is none of VirtualService, "
-        "HTTPRoute, None",
+        (
+            "Service shop/orders is annotated sidestream.dev/provider: Linkerd, which is none of VirtualService, "
+            "HTTPRoute, None"
+        ),
     ),
     "an empty one is asked for": (
         cluster(wants("")),
@@ -178,8 +184,10 @@ REFUSED: dict[str, tuple[Objects, Reason, str]] = {
     "one is asked for that is not served": (
         cluster(wants("HTTPRoute"), missing=ISTIO),
         Reason.MESH_NOT_FOUND,
-        "Service shop/orders is annotated sidestream.dev/provider: HTTPRoute, but the cluster does not serve HTTPRoute "
-        "(gateway.networking.k8s.io/v1)",
+        (
+            "Service shop/orders is annotated sidestream.dev/provider: HTTPRoute, but the cluster does not serve "
+            "HTTPRoute (gateway.networking.k8s.io/v1)"
+        ),
     ),
     "the user's rules leave no room": (
         cluster(PLAIN, mesh_route("orders", refuse="HTTPRoute shop/orders-rules is odd")),

@@ -26,7 +26,7 @@ from builders import (
     service,
 )
 from fakes.kube import FakeKubeApi
-from sidestream.api.labels import BASELINE_SERVICE, MANAGED_BY, MANAGED_BY_VALUE, SANDBOX
+from sidestream.api.labels import BASELINE, BASELINE_SERVICE, MANAGED_BY, MANAGED_BY_VALUE, SANDBOX
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import (
     DEPLOYMENTS,
@@ -166,6 +166,10 @@ NOBODY: dict[str, tuple[tuple[Object, ...], Object]] = {
     "a new Service": ((), service("cart")),
     "a Service of that name in another namespace": ((), service("orders", in_namespace("web"))),
     "a fork that stays as ready as it was": ((), fork_deployment("alice", ready=3)),
+    "a Deployment of a user with labels like a fork's": (
+        (),
+        deployment("mine", labelled({SANDBOX: "alice", BASELINE: "orders"}), ready_replicas(0)),
+    ),
     "a Deployment of a user": ((), deployment("orders", ready_replicas(0))),
     "a Sandbox whose status changes": ((), sandbox("alice", having("status.observedGeneration", 1))),
     "a Sandbox whose rows we have written": ((sandbox("alice", rows("orders")),), sandbox("alice", rows())),

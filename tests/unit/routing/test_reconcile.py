@@ -39,7 +39,7 @@ async def test_a_ready_fork_is_routed_and_proven() -> None:
         "message": "",
         "gateways": [],
         "findings": [],
-        "keys": [],
+        "keys": ["alice"],
         "observedGeneration": 1,
     }
     assert outcome == Outcome(requeue_after=30.0, changed=True)

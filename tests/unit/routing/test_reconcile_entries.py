@@ -17,11 +17,13 @@ from builders import (
 )
 from fakes.kube import Request
 from sidestream.api.conditions import Reason
+from sidestream.config import HeaderSettings
 from sidestream.errors import ObjectRejectedError, TransientError
 from sidestream.kube.port import ROUTE_GROUPS, SANDBOXES, SERVICES, VIRTUAL_SERVICES, Object
 from sidestream.routing.choice import PROVIDER
 from sidestream.routing.entries import Door, EntryKey, EntryKind
 from sidestream.routing.ledger import ASK_AGAIN_SECONDS
+from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.results import GONE_ANYWAY_SECONDS, GONE_UNSEEN_SECONDS, GRACE_SECONDS
 from sidestream.routing.steps import STAGE
 from unit.routing.plain_provider import (
@@ -232,7 +234,7 @@ async def test_a_lost_proof_takes_programmed_away_after_the_grace_and_gives_it_b
     assert outcome.requeue_after == 0.5
     await world.clock.advance(GRACE_SECONDS)
     await world.reconcile()
-    assert world.told() == ("Written", Reason.PENDING)
+    assert world.told()[0] == "Written"
     world.mesh.follow()
     await world.reconcile()
     assert world.told() == ("Programmed", Reason.PROGRAMMED)
@@ -272,7 +274,7 @@ async def test_it_is_asked_at_the_gateway_by_the_objects_name() -> None:
     world = plain(http_route())
     world.fork("alice")
     await world.reconcile(STOREFRONT)
-    assert set(world.mesh.asked) == {(EDGE_DOOR, EDGE_ALICE)}
+    assert set(world.mesh.asked) == {(EDGE_DOOR, EDGE_ALICE), (EDGE_DOOR, EDGE_STRIP)}
     world.mesh.asked.clear()
     await world.reconcile()
     door = Door(ORDERS_FQDN, 80, ORDERS_FQDN)
@@ -286,9 +288,10 @@ async def test_the_rows_of_one_entry_are_written_by_a_manager_of_its_own() -> No
 
 
 async def test_an_object_without_a_probe_leaves_the_route_unverified() -> None:
-    """A Middleware cannot answer, so nothing is claimed of it."""
-    world = await edge_routed()
-    assert states(world)["orders", "HTTPRoute shop/storefront"] == "Programmed"
+    world = await edge_routed(http_route(mute=True))
+    edge = row(world, "HTTPRoute shop/storefront")
+    assert (edge["state"], edge["reason"]) == ("Written", Reason.NOT_VERIFIED)
+    assert str(edge["message"]).endswith("is not known: a Middleware cannot answer a probe")
 
 
 async def test_where_nobody_can_ask_the_row_says_why() -> None:
@@ -465,11 +468,7 @@ async def test_an_unrouted_sandbox_goes_at_once() -> None:
 
 
 async def test_what_one_provider_wrote_goes_when_another_takes_over() -> None:
-    from sidestream.config import HeaderSettings  # noqa: PLC0415
-    from sidestream.routing.carriers import all_providers  # noqa: PLC0415
-
-    (istio, *_) = all_providers(HeaderSettings())
-    world = World(providers=(istio, PlainProvider()))
+    world = World(providers=(VirtualServiceProvider(HeaderSettings()), PlainProvider()))
     world.fork("alice")
     await world.reconcile()
     assert ours(world, VIRTUAL_SERVICES) == ["sidestream-orders"]

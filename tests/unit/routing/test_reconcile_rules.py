@@ -172,8 +172,12 @@ async def test_ports_that_stay_on_the_baseline_are_named() -> None:
     world.fork("alice")
     await world.reconcile()
     assert world.told() == ("Programmed", Reason.PROGRAMMED)
-    assert world.message() == (
-        "These ports of service orders carry no HTTP and stay on the baseline for everybody: 5432 (tcp-db)"
+    entry = world.entry()
+    assert entry is not None
+    (finding,) = entry["findings"]
+    assert finding["reason"] == "PortsNotHttp"
+    assert finding["message"].startswith(
+        "These ports of Service shop/orders carry no HTTP and stay on the baseline for everybody: 5432 (tcp-db)"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from builders import having, sandbox
 from sidestream.api.conditions import Reason
 from sidestream.api.sandbox import RouteStatus, Sandbox
-from sidestream.kube.port import VIRTUAL_SERVICES
+from sidestream.kube.port import HTTP_ROUTES, VIRTUAL_SERVICES, Object
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.observe import Fork, Member
 from sidestream.routing.plan import Plan
@@ -84,6 +84,34 @@ def progress_of(plan: Plan, proof: Proof, waited: float | None, *names: str, is_
 def row_of(standing: Standing, before: State | None, proof: Proof, waited: float | None) -> RouteStatus | None:
     only = verdict(standing, before)
     return next_row(progress_of(plan_of(only), proof, waited), only)
+
+
+def told(*conditions: tuple[str, str]) -> Object:
+    """Our HTTPRoute as its controller sees it."""
+    found = [{"type": type_, "status": status, "observedGeneration": 1} for type_, status in conditions]
+    parents = [{"controllerName": "mesh", "conditions": found}] if found else []
+    metadata = {"name": NAME, "namespace": "shop", "generation": 1}
+    return {"kind": "HTTPRoute", "metadata": metadata, "status": {"parents": parents}}
+
+
+ACCEPTANCE: dict[str, tuple[Object, Proof, float, Reason]] = {
+    "accepted and proven": (told(("Accepted", "True")), PROVEN, 0.0, Reason.PROGRAMMED),
+    "proven, but in part": (told(("PartiallyInvalid", "True")), PROVEN, 0.0, Reason.ROUTE_NOT_ACCEPTED),
+    "refused": (told(("Accepted", "False")), NOT_YET, 0.0, Reason.ROUTE_NOT_ACCEPTED),
+    "nobody has said anything yet": (told(), NOT_YET, 1.0, Reason.PENDING),
+    "nobody says anything": (told(), NOT_YET, GRACE_SECONDS, Reason.ROUTE_NOT_ACCEPTED),
+    "nobody says anything, but it works": (told(), PROVEN, GRACE_SECONDS, Reason.PROGRAMMED),
+}
+
+
+@pytest.mark.parametrize(("live", "proof", "waited", "reason"), ACCEPTANCE.values(), ids=ACCEPTANCE)
+def test_a_controllers_word_counts(live: Object, proof: Proof, waited: float, reason: Reason) -> None:
+    only = verdict(Standing.ROUTED, "Written")
+    mine = replace(part(NAME, "alice"), resource=HTTP_ROUTES)
+    plan = replace(plan_of(only, mine), held={mine.ident: live})
+    found = next_row(progress_of(plan, proof, waited), only)
+    assert found is not None
+    assert (found.state == "Programmed", found.reason) == (reason is Reason.PROGRAMMED, reason)
 
 
 ROUTED: dict[str, tuple[State | None, Proof, float | None, tuple[str, Reason]]] = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import annotated, thing
-from sidestream.kube.port import VIRTUAL_SERVICES
+from sidestream.kube.port import HTTP_ROUTES, VIRTUAL_SERVICES
 from sidestream.routing import steps
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.plan import Plan
@@ -75,6 +76,15 @@ CASES: dict[str, tuple[Steps, Steps]] = {
 @pytest.mark.parametrize(("found", "expected"), CASES.values(), ids=CASES)
 def test_the_next_step(found: Steps, expected: Steps) -> None:
     assert found == expected
+
+
+def test_objects_of_another_kind_take_their_place_all_at_once() -> None:
+    wanted = [replace(part(name, stage), resource=HTTP_ROUTES) for name, stage in (("t", 1), ("guard", 0))]
+    old = plan_of({}, {"root": 1, "shard": 0})
+    step = next_step(replace(old, parts={item.ident: item for item in wanted}), {}, lambda _: False)
+    assert [item.name for item in step.writes] == ["guard", "t"]
+    assert {name for _, _, name in step.deletes} == {"root", "shard"}
+    assert step.is_last
 
 
 def test_an_object_says_its_stage_beside_what_it_says_anyway() -> None:
@@ -179,8 +189,12 @@ BROKEN = [_all_at_once, _never_waiting_for_departing, _everything_counts_as_sett
 @pytest.mark.parametrize("broken", BROKEN, ids=[item.__name__.strip("_") for item in BROKEN])
 def test_the_property_notices_an_order_that_is_broken(broken: Callable[..., Step]) -> None:
     with pytest.raises(AssertionError, match="too early"):
-        for wanted, before in (({"a": 0, "b": 1}, {}), ({}, {"a": 0, "b": 1})):
-            play(wanted, before, [set(), set()], broken)
+        _come_and_go(broken)
+
+
+def _come_and_go(take: Callable[..., Step]) -> None:
+    play({"a": 0, "b": 1}, {}, [set(), set()], take)
+    play({}, {"a": 0, "b": 1}, [set(), set()], take)
 
 
 def test_the_property_notices_a_stage_that_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

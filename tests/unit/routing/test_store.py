@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from builders import FakeClock, having, namespace, sandbox, service, settle
 from fakes.watching import FakeWatchableApi
@@ -35,14 +35,19 @@ FORKED = {
     DEPLOYMENTS: [fork_deployment("alice")],
     SANDBOXES: [sandbox("alice")],
 }
-KINDS = {VIRTUAL_SERVICES, HTTP_ROUTES, MIDDLEWARES, GATEWAYS, PODS, ROUTE_GROUPS, *FORKED}
+PROVIDERS = (VirtualServiceProvider(HeaderSettings()), PlainProvider(GATEWAYS))
+KINDS = {
+    *(resource for provider in PROVIDERS for resource in (*provider.reads, *provider.writes)),
+    PODS,
+    ROUTE_GROUPS,
+    *FORKED,
+}
 
 
 @asynccontextmanager
 async def running(api: FakeWatchableApi, clock: FakeClock) -> AsyncIterator[tuple[RoutingStore, list[EntryKey]]]:
     woken: list[EntryKey] = []
-    providers = (VirtualServiceProvider(HeaderSettings()), PlainProvider(GATEWAYS))
-    store = RoutingStore(api, clock, providers, extra=[PODS])
+    store = RoutingStore(api, clock, PROVIDERS, extra=[PODS])
     task = asyncio.create_task(store.run(woken.append))
     await settle()
     try:
@@ -68,8 +73,8 @@ async def test_everything_is_copied_that_providers_read_or_write_or_findings_loo
     api = FakeWatchableApi(FORKED)
     async with running(api, FakeClock()) as (store, _):
         assert set(api.listed) == KINDS
-        assert api.selectors[DEPLOYMENTS] == "app.kubernetes.io/managed-by=sidestream"
-        assert {selector for kind, selector in api.selectors.items() if kind != DEPLOYMENTS} == {""}
+        assert {VIRTUAL_SERVICES, HTTP_ROUTES, MIDDLEWARES, GATEWAYS} <= KINDS
+        assert set(api.selectors.values()) == {""}
         assert [item["metadata"]["name"] for item in store.all(SERVICES, "shop")] == ["orders", "orders-alice", "web"]
 
 
@@ -80,6 +85,15 @@ async def test_who_manages_which_field_is_kept_only_of_sandboxes() -> None:
         (kept,), (lean,) = store.all(SANDBOXES), store.all(SERVICES)
         assert "managedFields" in kept["metadata"]
         assert "managedFields" not in lean["metadata"]
+
+
+async def test_of_deployments_only_labels_and_readiness_are_kept() -> None:
+    api = FakeWatchableApi({DEPLOYMENTS: [fork_deployment("alice", ready=2)]})
+    async with running(api, FakeClock()) as (store, _):
+        (kept,) = store.all(DEPLOYMENTS)
+        assert kept["spec"] == {"template": {"metadata": {"labels": {"app": "orders-alice"}}}}
+        assert kept["status"] == {"readyReplicas": 2}
+        assert kept["metadata"] == fork_deployment("alice")["metadata"]
 
 
 async def test_the_first_lists_wake_what_is_forked_already() -> None:
@@ -131,10 +145,8 @@ async def test_a_write_that_fails_to_be_taken_over_does_not_silence_what_follows
         woken.clear()
         broken: Object = {"metadata": {}}
         for take in (store.learn, store.forget):
-            try:
+            with suppress(KeyError):
                 take(VIRTUAL_SERVICES, broken)
-            except KeyError:
-                pass
         await api.send(SERVICES, WatchEvent("MODIFIED", at("101", service("orders"))))
         assert woken == [MESH]
 

@@ -43,8 +43,8 @@ VALID = [
     r"\\\\1",
     "a{2,3}?",
     "[+*]+",
-    baggage_with("tenant", "alice"),
-    baggage_naming("a.b"),
+    baggage_with(("tenant",), "alice"),
+    baggage_naming(("a.b",)),
     "a" * 1024,
 ]
 

@@ -28,7 +28,7 @@ from sidestream.routing.proof import hash_in
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.reconcile import RoutingReconciler, Sight
 from sidestream.runtime.reconcile import ObjectKey, Outcome
-from unit.routing.plain_provider import HTTP_ROUTES
+from unit.routing.plain_provider import HTTP_ROUTES, MIDDLEWARES
 from unit.routing.things import ORDERS_FQDN, fork_deployment, fork_service
 
 KEY = EntryKey(EntryKind.MESH, "shop", "orders")
@@ -126,7 +126,8 @@ class Mesh:
         """What proxies would answer, by the name that is asked for."""
         found: dict[str, str] = {
             live["metadata"]["name"]: live["spec"]["answer"]
-            for live in self._api.stored(HTTP_ROUTES).values()
+            for resource in (HTTP_ROUTES, MIDDLEWARES)
+            for live in self._api.stored(resource).values()
             if "answer" in live["spec"]
         }
         for live in self._api.stored(VIRTUAL_SERVICES).values():

@@ -86,6 +86,88 @@ def test_false_outweighs_unknown_among_routes() -> None:
     assert said(result, "RoutesReady") == ("False", "PortNotHttp", "Service web: no HTTP")
 
 
+# --- several ways to one Service
+
+EDGE = "HTTPRoute web/storefront"
+
+
+def way(state: str, reason: str, at: str = EDGE, message: str = "", *, seen_generation: int = 1) -> Object:
+    return {**entry(state, reason, message, seen_generation=seen_generation), "entry": at}
+
+
+def leading(row: Object, *gateways: str) -> Object:
+    return {**row, "entry": "mesh", "gateways": list(gateways)}
+
+
+PROGRAMMED = entry("Programmed", "Programmed")
+WAYS: dict[str, tuple[list[Object], tuple[str, str, str]]] = {
+    "all are proven": (
+        [leading(PROGRAMMED, EDGE), way("Programmed", "Programmed")],
+        ("True", "Programmed", "All routes are in the proxies"),
+    ),
+    "a gateway that the mesh's row names has no row yet": (
+        [leading(PROGRAMMED, EDGE)],
+        ("False", "Pending", f"The route of Service orders by {EDGE} is being made"),
+    ),
+    "its row is about an earlier spec": (
+        [leading(PROGRAMMED, EDGE), way("Programmed", "Programmed", seen_generation=0)],
+        ("False", "Pending", f"The route of Service orders by {EDGE} is being made"),
+    ),
+    "a gateway's route is not everywhere yet": (
+        [leading(PROGRAMMED, EDGE), way("Written", "Pending", message="not every proxy uses it yet")],
+        ("False", "Pending", f"Service orders by {EDGE}: not every proxy uses it yet"),
+    ),
+    "a gateway's route cannot be proven": (
+        [leading(PROGRAMMED, EDGE), way("Written", "NotVerified", message="the gateway has no Service")],
+        ("Unknown", "NotVerified", f"Service orders by {EDGE}: the gateway has no Service"),
+    ),
+    "a gateway's route is refused": (
+        [leading(PROGRAMMED, EDGE), way("Refused", "RouteConflict", message="odd")],
+        ("False", "RouteConflict", f"Service orders by {EDGE}: odd"),
+    ),
+    "a way that the mesh's row does not name counts too": (
+        [leading(PROGRAMMED), way("Refused", "RouteConflict", message="odd")],
+        ("False", "RouteConflict", f"Service orders by {EDGE}: odd"),
+    ),
+    "gateways without the mesh's own row": (
+        [way("Programmed", "Programmed")],
+        ("False", "Pending", "The route of Service orders is being made"),
+    ),
+    "the mesh is not wanted and a gateway is proven": (
+        [leading(entry("Unrouted", "NotApplicable"), EDGE), way("Programmed", "Programmed")],
+        ("True", "Programmed", "All routes are in the proxies"),
+    ),
+    "the mesh is not wanted and a gateway is away": (
+        [leading(entry("Unrouted", "NotApplicable"), EDGE)],
+        ("False", "Pending", f"The route of Service orders by {EDGE} is being made"),
+    ),
+    "False outweighs Unknown among ways": (
+        [
+            leading(entry("Written", "NotVerified", "no prober runs"), EDGE),
+            way("Refused", "RouteConflict", message="odd"),
+        ],
+        ("False", "RouteConflict", f"Service orders by {EDGE}: odd"),
+    ),
+    "the mesh has the word where several are false": (
+        [
+            leading(entry("Refused", "MeshNotFound", "install a mesh"), EDGE),
+            way("Refused", "RouteConflict", message="odd"),
+        ],
+        ("False", "MeshNotFound", "Service orders: install a mesh"),
+    ),
+    "another way of the mesh is told apart by its name": (
+        [leading(PROGRAMMED), way("Written", "Pending", at="Mesh shop/web", message="not yet")],
+        ("False", "Pending", "Service orders by Mesh shop/web: not yet"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "expected"), WAYS.values(), ids=WAYS)
+def test_routes_are_ready_when_every_way_is(rows: list[Object], expected: tuple[str, str, str]) -> None:
+    result = planned(*BASELINE_OBJECTS, fork(), fork_service(), sandbox("alice", routed(*rows)))
+    assert said(result, "RoutesReady") == expected
+
+
 def test_a_fork_that_no_service_leads_to_needs_no_routes() -> None:
     result = planned(deployment(), fork(), sandbox())
     assert said(result, "RoutesReady")[:2] == ("True", "NotApplicable")

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidestream_sdk import HeaderRules, TenantContext, TenantMiddleware
+from sidestream_sdk.baggage import HeaderMode
 from sidestream_sdk.context import Scope
 
 EXACT = HeaderRules("exact")
 BOTH = HeaderRules("both")
+SEVERAL = HeaderRules(baggage_keys=("tenant", "sd-key"))
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
@@ -47,7 +49,8 @@ def test_outgoing_baggage_keeps_the_other_members_and_puts_the_tenant_first() ->
         pytest.param(HeaderRules(), {"baggage": "tenant=alice"}, id="baggage"),
         pytest.param(EXACT, {"x-tenant-id": "alice"}, id="exact"),
         pytest.param(BOTH, {"baggage": "tenant=alice", "x-tenant-id": "alice"}, id="both"),
-        pytest.param(HeaderRules("baggage", "sd-key"), {"baggage": "sd-key=alice"}, id="another key"),
+        pytest.param(HeaderRules("baggage", ("sd-key",)), {"baggage": "sd-key=alice"}, id="another key"),
+        pytest.param(SEVERAL, {"baggage": "tenant=alice"}, id="the first of several keys"),
     ],
 )
 def test_the_tenant_goes_out_where_the_rules_say(rules: HeaderRules, expected: dict[str, str]) -> None:
@@ -75,8 +78,41 @@ def test_other_headers_of_a_record_are_kept_and_stale_ones_of_the_tenant_replace
     ]
 
 
-@pytest.mark.parametrize("rules", [HeaderRules(), EXACT, BOTH])
-@given(tenant=text, baggage=st.sampled_from(["", "user=7", "user=7,tenant=old"]))
+@pytest.mark.parametrize(
+    ("mode", "baggage", "expected"),
+    [
+        pytest.param("baggage", b"user=7 , x", b"tenant=alice,user=7 , x", id="baggage"),
+        pytest.param("both", b"user=7 , x", b"tenant=alice,user=7 , x", id="both"),
+        pytest.param("exact", b"user=7 , x", b"user=7 , x", id="exact"),
+        pytest.param("exact", b"tenant=of something else", b"tenant=of something else", id="exact, a like member"),
+        pytest.param("baggage", b"tenant=old, \xff=\xfe", b"tenant=alice, \xff=\xfe", id="bytes that are no text"),
+        pytest.param("baggage", None, b"tenant=alice,of=context", id="baggage without a value"),
+    ],
+)
+def test_a_records_own_baggage_stays_to_the_letter(mode: HeaderMode, baggage: bytes | None, expected: bytes) -> None:
+    context = TenantContext("alice", "of=context", HeaderRules(mode))
+
+    assert dict(context.kafka_headers([("baggage", baggage)]))["baggage"] == expected
+
+
+def test_several_baggage_headers_of_a_record_become_one() -> None:
+    others = [("baggage", "a=1"), ("other", None), ("baggage", b"tenant=bob,b=2")]
+
+    assert TenantContext("alice").kafka_headers(others) == [("other", None), ("baggage", b"tenant=alice,a=1,b=2")]
+    assert TenantContext().kafka_headers(others) == [("other", None), ("baggage", b"a=1,b=2")]
+
+
+def test_the_tenant_of_any_key_goes_out_by_the_first_and_no_key_contradicts_it() -> None:
+    context = TenantContext.from_headers({"baggage": "user=7, sd-key=alice"}, SEVERAL)
+
+    assert context.tenant == "alice"
+    assert context.http_headers() == {"baggage": "tenant=alice,user=7, sd-key=alice"}
+    assert TenantContext("zed", context.baggage, SEVERAL).http_headers() == {"baggage": "tenant=zed,user=7"}
+    assert TenantContext(None, context.baggage, SEVERAL).http_headers() == {"baggage": "user=7"}
+
+
+@pytest.mark.parametrize("rules", [HeaderRules(), EXACT, BOTH, SEVERAL])
+@given(tenant=text, baggage=st.sampled_from(["", "user=7", "user=7,tenant=old", "sd-key=older, user=7"]))
 def test_a_row_brings_the_tenant_back(rules: HeaderRules, tenant: str, baggage: str) -> None:
     context = TenantContext(tenant, baggage, rules)
 

@@ -94,7 +94,7 @@ def test_decisions_and_flaws_are_counted_over_mappings(tally: ConsumerTally) -> 
     for _ in range(2):
         records.update(Mapping.from_json(mapping_json(change_json("alice"))))
         records.takes(FakeRecord("tenant=alice"))
-        records.takes(FakeRecord("tenant=alice,tenant=bob,nonsense"))
+        records.takes(FakeRecord("tenant=carol,tenant=bob,nonsense"))
         records.takes(FakeRecord())
 
     counts = tally.topics["orders.created"]
@@ -106,7 +106,7 @@ def test_decisions_and_flaws_are_counted_over_mappings(tally: ConsumerTally) -> 
 TOPICS = ["orders.created", "orders.paid", "not.listed"]
 KEYS = ["alice", "bob", "carol"]
 values = st.sampled_from(
-    [b"tenant=alice", b"tenant=bob", b"tenant=alice,tenant=bob", b"nonsense", b"alice", b"bob", b""]
+    [b"tenant=alice", b"tenant=bob", b"tenant=bob,tenant=alice", b"team=bob", b"nonsense", b"alice", b"bob", b""]
 )
 pairs = st.tuples(
     st.sampled_from(["baggage", "x-tenant-id", "traceparent"]),
@@ -122,7 +122,9 @@ changes = st.builds(
     phase=phases,
 )
 topics = st.builds(TopicMapping, group=st.just("g"), changes=st.lists(changes, max_size=3).map(tuple))
-rules = st.sampled_from([HeaderRules(), HeaderRules("exact"), HeaderRules("both")])
+rules = st.sampled_from(
+    [HeaderRules(), HeaderRules("exact"), HeaderRules("both"), HeaderRules("both", ("tenant", "team"))]
+)
 mappings = st.builds(
     Mapping, consumer=st.just("shop/f"), header=rules, topics=st.dictionaries(st.sampled_from(TOPICS[:2]), topics)
 )
@@ -160,7 +162,7 @@ def as_bytes(value: str | bytes | None) -> bytes:
 def read_anew(header: HeaderRules, headers: list[tuple[str, str | bytes | None]]) -> Reading:
     """What the headers say, by the definitions alone."""
     joined = b",".join(as_bytes(value) for name, value in headers if name == "baggage")
-    member = parse_baggage(joined, header.baggage_key)
+    member = parse_baggage(joined, header.baggage_keys)
     plain = parse_exact([value for name, value in headers if name == header.name])
     match header.mode:
         case "baggage":
@@ -170,7 +172,7 @@ def read_anew(header: HeaderRules, headers: list[tuple[str, str | bytes | None]]
         case "both":
             differ = None not in {member.key, plain.key} and member.key != plain.key
             return Reading(
-                member.key or plain.key,
+                min((key for key in (member.key, plain.key) if key), default=None),
                 member.malformed + plain.malformed,
                 member.conflicts + plain.conflicts + differ,
             )

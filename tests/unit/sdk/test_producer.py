@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.brokers import Broker
 from fakes.consuming import DEADLINE
 from sidestream_sdk import HeaderRules, SandboxProducer, TenantContext
+from sidestream_sdk.baggage import HeaderMode
 from sidestream_sdk.producer import with_tenant
 
 ALICE = TenantContext("alice")
 EXACT = TenantContext("alice", rules=HeaderRules("exact"))
 BOTH = TenantContext("alice", rules=HeaderRules("both"))
+SEVERAL = TenantContext("alice", rules=HeaderRules(baggage_keys=("tenant", "sd-key")))
 Make = Callable[..., Producer]
 
 
@@ -63,6 +67,10 @@ def read(broker: Broker, topic: str) -> Iterator[Callable[[int], list[Message]]]
             id="a tenant of its own in the second header wins",
         ),
         pytest.param(ALICE, {"baggage": "tenant="}, {"baggage": "tenant="}, id="nobody by its own word"),
+        pytest.param(SEVERAL, {"baggage": "x=y"}, {"baggage": b"tenant=alice,x=y"}, id="the first key is written"),
+        pytest.param(
+            SEVERAL, {"baggage": "sd-key=bob"}, {"baggage": "sd-key=bob"}, id="any key is a tenant of its own"
+        ),
         pytest.param(
             ALICE, [("baggage", b"tenants=bob")], [("baggage", b"tenant=alice,tenants=bob")], id="a similar member"
         ),
@@ -99,6 +107,23 @@ def test_a_record_gets_the_tenant_that_it_does_not_name(context: TenantContext, 
 
     assert with_tenant(given, context) == expected
     assert repr(given) == before, "the application's own headers were changed"
+
+
+members = st.lists(st.binary(max_size=20) | st.sampled_from([b"user=7", b" x = y;p ", b"tenants=z"]), max_size=5)
+
+
+@given(headers=st.lists(members.map(b",".join), max_size=3), mode=st.sampled_from(["baggage", "exact", "both"]))
+def test_all_else_in_a_records_baggage_stays_to_the_byte(headers: list[bytes], mode: HeaderMode) -> None:
+    context = TenantContext("alice", rules=HeaderRules(mode, ("tenant", "sd-key")))
+    pairs: list[tuple[str, bytes]] = [("baggage", value) for value in headers]
+
+    produced = b",".join(value for name, value in with_tenant(pairs, context) if name == "baggage")
+    passed_on = b",".join(value or b"" for name, value in context.kafka_headers(pairs) if name == "baggage")
+
+    before = [member for value in headers for member in value.split(b",")]
+    for after in (produced, passed_on):
+        members_after = [member for member in after.split(b",") if member != b"tenant=alice"]
+        assert [item for item in members_after if item.strip(b" \t")] == [item for item in before if item.strip(b" \t")]
 
 
 def test_the_tenant_of_the_context_travels_with_every_record_produced_in_it(

@@ -6,8 +6,7 @@ lead to forks, one set of objects for each tenant. Users' routes are read and ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sidestream.api.conditions import Reason
@@ -19,6 +18,7 @@ from sidestream.kube.port import (
     GRPC_ROUTES,
     HTTP_ROUTES,
     REFERENCE_GRANTS,
+    VIRTUAL_SERVICES,
     Object,
     Resource,
 )
@@ -26,23 +26,19 @@ from sidestream.routing.entries import Entry, EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import is_ours
 from sidestream.routing.providers.httproute_gateway import gateway_entry, key_of_route, neighbours
-from sidestream.routing.providers.httproute_grants import grants_for, is_about
+from sidestream.routing.providers.httproute_grants import grants_for
 from sidestream.routing.providers.httproute_groups import GROUPS, Group
 from sidestream.routing.providers.httproute_mesh import mesh_entry
 from sidestream.routing.providers.httproute_render import GroupRenderer
 from sidestream.routing.providers.httproute_rules import backends_of, service_of
 from sidestream.routing.providers.httproute_user import (
     ROUTES,
-    Place,
     gateway_parents,
     rules_of,
     service_parents,
-    users_routes,
 )
 from sidestream.routing.providers.provider import Cluster, Part, Rendered
 from sidestream.routing.table import Tenant
-
-_OLDER: Final = replace(HTTP_ROUTES, version="v1beta1")
 
 
 class HTTPRouteProvider:
@@ -57,13 +53,24 @@ class HTTPRouteProvider:
         self._header = header
         self._memory: dict[EntryKey, _Memory] = {}
 
-    def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """The Services and routes at gateways whose rules the object has a part in."""
-        return dict.fromkeys(_concerned(obj, cluster))
+    def entries_of(self, obj: Object, cluster: Cluster) -> Iterator[EntryKey]:
+        """The Services that a route is a mesh route of, and itself where a Gateway is its parent."""
+        del cluster
+        if is_ours(obj) or not _is_route(obj):
+            return
+        for place, _ in service_parents(obj):
+            yield EntryKey(EntryKind.MESH, place.namespace, place.name)
+        if gateway_parents(obj):
+            yield key_of_route(obj)
+
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterator[EntryKey]:
+        """Routes for the same hosts of a Gateway, which merges their rules: which are copied depends on all of them."""
+        if not is_ours(obj) and _is_route(obj) and gateway_parents(obj):
+            yield from map(key_of_route, neighbours(obj, cluster))
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that a route has as backends; none for other kinds."""
-        if obj["kind"] not in [resource.kind for resource in ROUTES]:
+        if not _is_route(obj):
             return frozenset()
         namespace = obj["metadata"]["namespace"]
         found = (service_of(item, namespace, domain) for rule in rules_of(obj) for item in backends_of(rule))
@@ -71,10 +78,10 @@ class HTTPRouteProvider:
 
     def entry(self, key: EntryKey, cluster: Cluster) -> Entry | None:
         """See `Provider.entry`."""
-        if key.kind not in (EntryKind.MESH, EntryKind.HTTP_ROUTE, EntryKind.GRPC_ROUTE):
+        if key.kind not in self.carries:
             return None
         if not any(cluster.is_served(resource) for resource in ROUTES):
-            _refuse_older_crds(cluster)
+            _refuse_older_crds(key, cluster)
             return None
         return mesh_entry(key, cluster) if key.kind is EntryKind.MESH else gateway_entry(key, cluster)
 
@@ -120,43 +127,15 @@ class _Memory:
         return tuple(parts)
 
 
-def _concerned(obj: Object, cluster: Cluster) -> Iterator[EntryKey]:
-    if is_ours(obj):
-        return
-    metadata = obj["metadata"]
-    match obj["kind"]:
-        case HTTP_ROUTES.kind | GRPC_ROUTES.kind:
-            for place, _ in service_parents(obj):
-                yield EntryKey(EntryKind.MESH, place.namespace, place.name)
-            if gateway_parents(obj):
-                yield key_of_route(obj)
-                yield from map(key_of_route, neighbours(obj, cluster))
-        case GATEWAYS.kind:
-            yield from _at({Place(metadata["namespace"], metadata["name"])}, cluster)
-        case GATEWAY_CLASSES.kind:
-            gateways = [
-                item["metadata"]
-                for item in cluster.all(GATEWAYS)
-                if item["spec"]["gatewayClassName"] == metadata["name"]
-            ]
-            yield from _at({Place(item["namespace"], item["name"]) for item in gateways}, cluster)
-        case REFERENCE_GRANTS.kind:
-            for route in users_routes(cluster):
-                if gateway_parents(route) and is_about(obj, route):
-                    yield key_of_route(route)
-        case _:
-            return
+def _is_route(obj: Object) -> bool:
+    return obj["kind"] in (HTTP_ROUTES.kind, GRPC_ROUTES.kind)
 
 
-def _at(gateways: set[Place], cluster: Cluster) -> Iterator[EntryKey]:
-    for route in users_routes(cluster):
-        if any(place in gateways for place, _ in gateway_parents(route)):
-            yield key_of_route(route)
-
-
-def _refuse_older_crds(cluster: Cluster) -> None:
-    if cluster.is_served(_OLDER):
+def _refuse_older_crds(key: EntryKey, cluster: Cluster) -> None:
+    """Users' routes of an older version cannot be seen, so nobody knows what routes of ours would meet."""
+    if key.kind is EntryKind.MESH and cluster.is_served(REFERENCE_GRANTS) and not cluster.is_served(VIRTUAL_SERVICES):
         raise InvalidInputError(
             Reason.MESH_NOT_FOUND,
-            f"The cluster serves HTTPRoute as {_OLDER.api_version} only; install the CRDs of Gateway API 1.0 or newer",
+            f"The cluster has Gateway API, but does not serve HTTPRoute as {HTTP_ROUTES.api_version}; install the CRDs "
+            "of Gateway API 1.0 or newer",
         )

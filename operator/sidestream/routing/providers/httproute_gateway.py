@@ -60,7 +60,8 @@ def gateway_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
         return None
     attached = _attached(route, cluster)
     is_weighted = any(is_of_traefik(item.gateway, cluster) for item in attached)
-    rules = _relevant(_with_neighbours(route, own, cluster), key.namespace, cluster.domain, is_weighted=is_weighted)
+    merged = _with_neighbours(route, own, cluster, is_weighted=is_weighted)
+    rules = _relevant(merged, key.namespace, cluster.domain, is_weighted=is_weighted)
     copyable = [item for item in rules if not item.is_foreign]
     reaches = _reaches(copyable, key.namespace, cluster.domain)
     granted = frozenset(item for item in reaches if is_granted(route, item, cluster))
@@ -119,12 +120,14 @@ def _identity(route: Object) -> tuple[Any, ...]:
     return route["kind"], route["metadata"]["namespace"], frozenset(hostnames_of(route)), frozenset(parents)
 
 
-def _with_neighbours(route: Object, own: Sequence[UserRule], cluster: Cluster) -> list[UserRule]:
+def _with_neighbours(route: Object, own: Sequence[UserRule], cluster: Cluster, *, is_weighted: bool) -> list[UserRule]:
     """The route's rules among those of its neighbours, the older routes' first."""
     rules: list[UserRule] = []
     place = 0
     for other in neighbours(route, cluster):
-        rules += user_rules(other, is_seed=False, is_foreign=not _is_alike(route, other))
+        # Traefik weighs a rule by its place in its own route, which it would not keep in a common one
+        is_foreign = is_weighted or not _is_alike(route, other)
+        rules += user_rules(other, is_seed=False, is_foreign=is_foreign)
         if age(other) < age(route):
             place = len(rules)
     return [*rules[:place], *own, *rules[place:]]
@@ -152,7 +155,8 @@ def _group(route: Object, rules: tuple[UserRule, ...], *, is_weighted: bool) -> 
     return Group(
         resource_of(route),
         metadata["namespace"],
-        f"{metadata['name']}.{route['kind'].lower()}",
+        # one gateway serves many namespaces, and is asked for an object by its name alone
+        f"{metadata['name']}.{metadata['namespace']}.{route['kind'].lower()}",
         {**others, "parentRefs": [ref for _, ref in gateway_parents(route)]},
         rules,
         is_weighted=is_weighted,

@@ -26,11 +26,6 @@ def is_granted(route: Object, service: ServiceHost, cluster: Cluster) -> bool:
     return any(_names_source(item, route) and _names_target(item, service) for item in grants)
 
 
-def is_about(grant: Object, route: Object) -> bool:
-    """Whether the grant is for routes such as this one."""
-    return _names_source(grant, route)
-
-
 def grants_for(tenant: Tenant, group: Group, key: EntryKey) -> tuple[Part, ...]:
     """The grants that let the group's objects name the tenant's forks; none for forks in their own namespace."""
     names: dict[str, list[str]] = defaultdict(list)
@@ -42,10 +37,11 @@ def grants_for(tenant: Tenant, group: Group, key: EntryKey) -> tuple[Part, ...]:
     for namespace, forks in sorted(names.items()):
         for number, start in enumerate(range(0, len(forks), MAX_TARGETS)):
             targets = [{"group": "", "kind": "Service", "name": name} for name in forks[start : start + MAX_TARGETS]]
-            name = own_name(f"{group.stem}.{group.namespace}.{tenant.key}.{number}")
+            name = own_name(f"{group.stem}.{tenant.key}.{number}")
             spec = {"from": [source], "to": targets}
             obj = marked(REFERENCE_GRANTS, key, namespace, name, spec, labels={ROUTING_KEY: tenant.key})
-            parts.append(Part(REFERENCE_GRANTS, obj, keys=frozenset({tenant.key})))
+            # without a key: a grant holds no rule, and tells nothing about where a tenant's requests go
+            parts.append(Part(REFERENCE_GRANTS, obj))
     return tuple(parts)
 
 

@@ -40,8 +40,12 @@ def mesh_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
         return None
     host = ServiceHost(key.namespace, key.name, cluster.domain)
     numbers = {None, *service_ports(service).http}
-    routes = [item for item in users_routes(cluster) if numbers & set(_ports_of(item, host))]
-    producers = [item for item in routes if item["metadata"]["namespace"] == host.namespace]
+    # callers in other namespaces may have routes of their own there, and then do not follow these
+    producers = [
+        item
+        for item in users_routes(cluster)
+        if item["metadata"]["namespace"] == host.namespace and numbers & set(_ports_of(item, host))
+    ]
     if not producers and not cluster.is_served(HTTP_ROUTES):
         return None
     _refuse_two_forms(producers, host)
@@ -56,7 +60,6 @@ def mesh_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
         place={GROUPS: groups},
         doors=_doors(service, groups, host),
         why_unprovable=GRPC_IS_UNPROVABLE if all(group.resource == GRPC_ROUTES for group in groups) else "",
-        finding=_finding([item for item in routes if item not in producers], host),
         why=f"{_titles(producers)} {'has' if len(producers) == 1 else 'have'} it as parent"
         if producers
         else "nobody has written a route for it and the cluster serves HTTPRoute",
@@ -130,16 +133,6 @@ def _doors(service: Object, groups: Sequence[Group], host: ServiceHost) -> tuple
     asked = [group.port for group in groups if group.resource == HTTP_ROUTES]
     return tuple(
         Door(host.fqdn, number, host.fqdn) for number in service_ports(service).http if None in asked or number in asked
-    )
-
-
-def _finding(consumers: Sequence[Object], host: ServiceHost) -> str:
-    if not consumers:
-        return ""
-    namespaces = " and ".join(sorted({item["metadata"]["namespace"] for item in consumers}))
-    return (
-        f"Callers in namespace {namespaces} follow {_titles(consumers)} alone and do not meet forks of Service "
-        f"{host.namespace}/{host.name}; write that route in namespace {host.namespace} instead"
     )
 
 

@@ -28,8 +28,11 @@ _PREFIX: Final = "PathPrefix"
 _REGEX: Final = "RegularExpression"
 
 _TRAEFIK_HEADER: Final = 100
+_TRAEFIK_PLACES: Final = 16
+"""How much two of its priorities may differ by the rules' places in their route."""
+
 _TRAEFIK_SLACK: Final = 300
-"""How much two of Traefik's priorities may differ by their rules' places in the lists and by their host names."""
+"""How much they may differ by places and by the lengths of host names."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,12 @@ class Precedence:
         return rival.may_share_a_request(item) and rival.path.may_rank_equal(item.path) and not item.outnumbers(rival)
 
 
-def ties(items: Sequence[Condition]) -> Iterator[tuple[int, int]]:
+def ties(items: Sequence[Condition], *, is_weighted: bool) -> Iterator[tuple[int, int]]:
     """Pairs of places whose order only the order in one object keeps for certain: they must not be parted."""
+    may_tie = _may_weigh_the_same if is_weighted else Condition.may_tie
     for first, item in enumerate(items):
         for second in range(first + 1, len(items)):
-            if item.rule != items[second].rule and item.may_tie(items[second]):
+            if item.rule != items[second].rule and may_tie(item, items[second]):
                 yield first, second
 
 
@@ -179,12 +183,21 @@ def _path_of_call(method: dict[str, Any]) -> Path:
 
 
 def _may_be_outweighed(rival: Condition, item: Condition) -> bool:
-    # Traefik looks for a regular expression anywhere in the path; rules of GRPCRoutes weigh as much as their text
-    is_regex = _REGEX in (rival.path.kind, item.path.kind)
-    if not is_regex and not rival.may_share_a_request(item):
+    if not _may_meet_in_traefik(rival, item):
         return False
     ahead = _traefik_priority(rival) - _traefik_priority(item)
+    # rules of GRPCRoutes weigh as much as their text is long
     return rival.is_grpc or item.is_grpc or -_TRAEFIK_SLACK <= ahead <= _TRAEFIK_HEADER + _TRAEFIK_SLACK
+
+
+def _may_weigh_the_same(one: Condition, other: Condition) -> bool:
+    apart = abs(_traefik_priority(one) - _traefik_priority(other))
+    return _may_meet_in_traefik(one, other) and (one.is_grpc or other.is_grpc or apart <= _TRAEFIK_PLACES)
+
+
+def _may_meet_in_traefik(one: Condition, other: Condition) -> bool:
+    # it looks for a regular expression anywhere in the path
+    return _REGEX in (one.path.kind, other.path.kind) or one.may_share_a_request(other)
 
 
 def _traefik_priority(item: Condition) -> int:

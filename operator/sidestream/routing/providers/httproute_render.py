@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from sidestream.api.labels import ROUTING_KEY
 from sidestream.config import HeaderSettings
@@ -12,16 +12,13 @@ from sidestream.kube.port import HTTP_ROUTES
 from sidestream.routing.entries import EntryKey
 from sidestream.routing.headers import tenant_matches
 from sidestream.routing.ownership import config_hash, marked, own_name
-from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH
+from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH, probe_host
 from sidestream.routing.providers.httproute_groups import Group, conflict
 from sidestream.routing.providers.httproute_precedence import Condition, Precedence, conditions
 from sidestream.routing.providers.httproute_rules import MAX_HEADERS, RouteDialect
 from sidestream.routing.providers.httproute_shards import Piece, sharded
 from sidestream.routing.providers.provider import Part, Probe
 from sidestream.routing.table import Rule, Tenant
-
-PROBE_DOMAIN: Final = "sidestream-probe.invalid"
-"""A proxy that is asked redirects to a host of this domain, whose first label is the hash of what it has."""
 
 GUARD, TENANTS = 0, 1
 """Stages: requests without a tenant must have their rule before tenants' routes replace what is implicit."""
@@ -60,7 +57,7 @@ class GroupRenderer:
         stage = TENANTS if self._group.guard is not None else stage
         return tuple(
             self._part(own_name(f"{self._group.stem}.{tenant.key}.{number}"), rules, stage, key=tenant.key)
-            for number, rules in enumerate(sharded(pieces, copied))
+            for number, rules in enumerate(sharded(pieces, copied, is_weighted=self._group.is_weighted))
         )
 
     def _seeds(self, tenant: Tenant) -> tuple[int, ...]:
@@ -116,18 +113,12 @@ class GroupRenderer:
         spec: dict[str, Any] = {**group.attachment, "rules": list(rules)}
         probe = None
         if group.resource == HTTP_ROUTES:
-            # names are unique in a namespace only, and one gateway serves many
             ports = None if group.port is None else frozenset({group.port})
-            probe = Probe(f"{group.namespace}.{name}", config_hash(spec), ports)
+            probe = Probe(name, config_hash(spec), ports)
             spec = {**spec, "rules": [_probe_rule(probe), *rules]}
         labels = {} if key is None else {ROUTING_KEY: key}
         obj = marked(group.resource, self._key, group.namespace, name, spec, labels=labels)
         return Part(group.resource, obj, probe, frozenset() if key is None else frozenset({key}), stage)
-
-
-def probe_host(config_hash: str) -> str:
-    """The host to which a proxy that has these rules redirects the probe; nothing answers there."""
-    return f"{config_hash}.{PROBE_DOMAIN}"
 
 
 def _probe_rule(probe: Probe) -> Rule:

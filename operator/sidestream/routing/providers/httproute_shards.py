@@ -43,14 +43,22 @@ class _Bin:
         return rules <= _ROOM_FOR_RULES and matches <= _ROOM_FOR_MATCHES
 
 
-def sharded(pieces: Sequence[Piece], copied: Sequence[Condition]) -> list[list[Rule]]:
+def sharded(pieces: Sequence[Piece], copied: Sequence[Condition], *, is_weighted: bool) -> list[list[Rule]]:
     """The rules of each object, in order. `copied` are the conditions of the users' rules that the pieces copy.
+
+    With `is_weighted` it is for Traefik, to which places matter in themselves, so that no rule may become two.
 
     Raises:
         InvalidInputError: rules that must not be parted do not fit in one object.
     """
     bins: list[_Bin] = []
-    for cluster in _inseparable(pieces, copied):
+    tied = list(ties(copied, is_weighted=is_weighted))
+    if is_weighted and tied and len(pieces) > len({piece.place for piece in pieces}):
+        raise conflict(
+            f"For a tenant {pieces[0].origin} and those after it would have to become more rules than they are, and "
+            "Traefik weighs rules by their places; write fewer matches into a rule"
+        )
+    for cluster in _inseparable(pieces, copied, tied):
         if bins and bins[-1].takes(cluster):
             bins[-1].pieces += cluster
             continue
@@ -65,7 +73,9 @@ def sharded(pieces: Sequence[Piece], copied: Sequence[Condition]) -> list[list[R
     return [[piece.rule for _, piece in sorted(item.pieces, key=lambda pair: pair[0])] for item in bins]
 
 
-def _inseparable(pieces: Sequence[Piece], copied: Sequence[Condition]) -> list[list[tuple[int, Piece]]]:
+def _inseparable(
+    pieces: Sequence[Piece], copied: Sequence[Condition], pairs: Sequence[tuple[int, int]]
+) -> list[list[tuple[int, Piece]]]:
     """The pieces with their places in the list, those together that must not be parted; in order of their firsts."""
     leader = {item.rule: item.rule for item in copied}
 
@@ -74,11 +84,11 @@ def _inseparable(pieces: Sequence[Piece], copied: Sequence[Condition]) -> list[l
             place = leader[place]
         return place
 
-    for first, second in ties(copied):
+    for first, second in pairs:
         one, other = find(copied[first].rule), find(copied[second].rule)
         leader[max(one, other)] = min(one, other)
     # pieces of one rule that nothing ties to another need not stay together: whichever matches, the same happens
-    tied = {find(copied[index].rule) for pair in ties(copied) for index in pair}
+    tied = {find(copied[index].rule) for pair in pairs for index in pair}
     clusters: dict[tuple[int, int], list[tuple[int, Piece]]] = {}
     for number, piece in enumerate(pieces):
         root = find(piece.place)

@@ -45,7 +45,7 @@ def users_routes(cluster: Cluster) -> list[Object]:
 def service_parents(route: Object) -> Iterator[tuple[Place, int | None]]:
     """The Services that the route is a mesh route of, each with the port that it is confined to."""
     for ref in parents_of(route):
-        if ref.get("group") == "" and ref.get("kind") == "Service":
+        if ref.get("group") in ("", "core") and ref.get("kind") == "Service":
             yield _place(ref, route), ref.get("port")
 
 

@@ -126,6 +126,10 @@ class Provider(Protocol):
         """The entries that a user's object of one of the kinds in `reads` concerns."""
         ...
 
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        """Other entries whose objects depend on a user's object, since proxies merge its rules with theirs."""
+        ...
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that an object of one of the kinds in `reads` or `writes` sends requests to."""
         ...

@@ -63,6 +63,11 @@ class VirtualServiceProvider:
         found = {key for root in roots for key in _entries_of_root(root, cluster)}
         return tuple(sorted(found))
 
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        """None beside those that `entries_of` names."""
+        del obj, cluster
+        return ()
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services of all routes, whatever their weights."""
         return services_of(obj["spec"].get("http") or (), obj["metadata"]["namespace"], domain)
