@@ -16,7 +16,7 @@ from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 Value = TypeVar("Value")
 
-_TRIES: Final = 15
+_TRIES: Final = 30
 """Random values for each that is kept."""
 
 

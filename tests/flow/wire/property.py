@@ -23,7 +23,7 @@ from untouched import GITOPS, Snapshot, reapplied
 EFFECTIVE_PATH = "/.well-known/effective"
 """Where rules of users say that the proxies have them."""
 
-SET_BY_ROUTES = frozenset({"x-variant", "x-a", "x-rule", "location"})
+SET_BY_ROUTES = frozenset({"x-variant", "x-a", "x-c", "x-rule", "location"})
 """Headers that routes of the tests set."""
 
 TAGS: Mapping[str, tuple[tuple[Line, ...], ...]] = {

@@ -22,7 +22,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.virtualservice import GUARDED_FROM
 from sidestream.routing.providers.virtualservice_words import mesh_name
 from unit.routing.istio_model import SPELLINGS, Request, decide
-from unit.routing.istio_strategies import answering, forwarding, matches
+from unit.routing.istio_strategies import matches, rules_with
 
 ISTIO_DOMAIN = "istio.wire.example"
 """Hosts at the Istio Gateway are under it."""
@@ -37,13 +37,12 @@ _NOT_FOR_THE_WIRE = ("aFieldOfTheFuture", "fault", "mirrors")
 """What the API server drops, what is a matter of chance, and what Istio refuses beside `mirror`."""
 
 
-def _narrowed(rule: dict[str, Any], alternatives: list[dict[str, Any]]) -> dict[str, Any]:
-    return {**rule, "match": alternatives}
-
-
 _conditions = st.lists(matches.filter(bool), min_size=1, max_size=2)
-_narrow = st.builds(_narrowed, st.one_of(forwarding, forwarding, forwarding, answering), _conditions)
-_rules = st.builds(list.__add__, st.lists(_narrow, min_size=2, max_size=5), st.lists(forwarding, max_size=1))
+_rules = st.builds(
+    list.__add__,
+    st.lists(rules_with(_conditions), min_size=2, max_size=5),
+    st.lists(rules_with(st.just([])), max_size=1),
+)
 """Rules that leave requests to those after them more often than the unit tests' do."""
 
 
@@ -192,13 +191,11 @@ def fitted(rule: dict[str, Any], service: str, namespace: str) -> dict[str, Any]
 
 
 def _moved(route: dict[str, Any], service: str, namespace: str) -> dict[str, Any]:
-    name, dot, rest = route["destination"]["host"].partition(".")
+    words = route["destination"]["host"].split(".")
     names = {"orders": service, "inventory": "inventory", "ledger": "ledger"}
-    host = f"{name}{dot}{rest}"
-    if name in names and rest.partition(".")[0] in ("", "shop"):
-        # Istio knows a Service by its short name and by its full one, and by nothing between
-        host = ServiceHost(namespace, names[name]).fqdn if dot else names[name]
-    return {**route, "destination": {**route["destination"], "host": host}}
+    if words[0] in names and words[1:2] in ([], ["shop"]):
+        words = [names[words[0]], *([namespace, *words[2:]] if words[1:] else [])]
+    return {**route, "destination": {**route["destination"], "host": ".".join(words)}}
 
 
 def _certain(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
