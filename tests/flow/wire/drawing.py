@@ -7,6 +7,7 @@ others when other tests run too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 from unittest.mock import patch
 
@@ -16,8 +17,15 @@ from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 Value = TypeVar("Value")
 
-_TRIES: Final = 30
-"""Random values for each that is kept."""
+_TRIES: Final = 60
+"""Random values for each that is kept, at most."""
+
+_SPARE: Final = 4
+"""Telling values for each that is kept: neighbours are often variations of each other."""
+
+
+class _EnoughError(Exception):
+    """Ends the drawing."""
 
 
 def drawn(
@@ -33,15 +41,17 @@ def drawn(
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
     )
     @given(strategy)
     def collect(value: Value) -> None:
         if telling(value):
             found.setdefault(repr(value), value)
+        if len(found) == _SPARE * count:
+            raise _EnoughError
 
-    with patch.object(HypothesisProvider, "_maybe_draw_constant", return_value=None):
+    with patch.object(HypothesisProvider, "_maybe_draw_constant", return_value=None), suppress(_EnoughError):
         collect()
-    # neighbours are often variations of each other
     values = list(found.values())[:: max(1, len(found) // count)][:count]
     assert len(values) == count, f"only {len(values)} different values"
     return values
