@@ -34,7 +34,14 @@ HEADERS_OF_OTHERS: list[dict[str, str]] = [
 # --- what users write
 
 hosts = st.sampled_from(
-    [*sorted(SPELLINGS["orders"]), *sorted(SPELLINGS["inventory"])[:2], "orders.billing", "ledger", "api.example.com"]
+    [
+        *2 * sorted(SPELLINGS["orders"]),
+        *sorted(SPELLINGS["inventory"]),
+        "orders.shop",
+        "orders.billing",
+        "ledger",
+        "api.example.com",
+    ]
 )
 destinations = st.fixed_dictionaries(
     {"host": hosts},
