@@ -5,6 +5,7 @@ from __future__ import annotations
 from sidestream.config import HeaderSettings
 from sidestream.routing.headers import check_settings
 from sidestream.routing.providers.httproute import HTTPRouteProvider
+from sidestream.routing.providers.ingressroute import IngressRouteProvider
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 
@@ -16,4 +17,4 @@ def all_providers(header: HeaderSettings) -> tuple[Provider, ...]:
         ValueError: the header's names are none that HTTP allows; the text is a sentence for users.
     """
     check_settings(header)
-    return (VirtualServiceProvider(header), HTTPRouteProvider(header))
+    return (VirtualServiceProvider(header), HTTPRouteProvider(header), IngressRouteProvider(header))

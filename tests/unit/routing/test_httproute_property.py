@@ -167,7 +167,7 @@ def _rules(matches: st.SearchStrategy[Any], filters: st.SearchStrategy[Any], siz
     return st.lists(forwarding, min_size=1, max_size=size)
 
 
-http_filters = st.lists(st.sampled_from([mirror, set_header]), max_size=2, unique_by=lambda item: item["type"])
+http_filters = st.lists(st.sampled_from([mirror, set_header]), max_size=2, unique_by=lambda item: str(item["type"]))
 http_rules = st.builds(
     lambda rules, extra: [*rules, *extra],
     _rules(http_matches, http_filters, 4),

@@ -64,9 +64,8 @@ def _also(match: dict[str, Any], gateways: list[str] | None, labels: dict[str, s
 
 where = st.sampled_from([None, None, None, ["mesh"], [EDGE], ["mesh", EDGE]])
 whose = st.sampled_from([None, None, None, None, {"app": "web"}, {"istio": "edge"}, {"istio": "other"}])
-alternatives = st.lists(
-    st.builds(_also, st.one_of(matches, matches, st.just({"uri": {"prefix": "/"}})), where, whose), max_size=2
-)
+everything = st.sampled_from([{"uri": {"prefix": "/"}}, {"port": 80}, {"port": 81}])
+alternatives = st.lists(st.builds(_also, st.one_of(matches, matches, everything), where, whose), max_size=2)
 
 plain_rules = rules_with(alternatives)
 

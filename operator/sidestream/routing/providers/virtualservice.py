@@ -68,6 +68,10 @@ class VirtualServiceProvider:
         del obj, cluster
         return ()
 
+    def is_patched(self, obj: Object) -> bool:
+        """By the names of its rules."""
+        return not ownership.is_ours(obj) and obj["kind"] == VIRTUAL_SERVICES.kind and has_rules(obj)
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services of all routes, whatever their weights."""
         return services_of(obj["spec"].get("http") or (), obj["metadata"]["namespace"], domain)
