@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.table import Rule
@@ -22,6 +22,9 @@ class EntryKind(StrEnum):
     HTTP_ROUTE = "HTTPRoute"
     GRPC_ROUTE = "GRPCRoute"
     INGRESS_ROUTE = "IngressRoute"
+
+
+_KINDS: Final[dict[str, EntryKind]] = {item.value: item for item in EntryKind}
 
 
 @dataclass(frozen=True, order=True)
@@ -41,7 +44,7 @@ class EntryKey:
         """The key that `str` made this text of, None for any other text."""
         kind, _, place = text.partition(" ")
         namespace, _, name = place.partition("/")
-        known = next((item for item in EntryKind if item.value == kind), None)
+        known = _KINDS.get(kind)
         return None if known is None or not name else cls(known, namespace, name)
 
 

@@ -138,8 +138,8 @@ class RoutingReconciler:
         """Rows for routes that are about to be written for the first time: their Sandboxes' deletion waits for them."""
         has_told = False
         for member, verdicts in _by_member(plan.verdicts):
-            rows = [first_row(plan, verdict) or verdict.row for verdict in verdicts]
             if any(first_row(plan, verdict) is not None for verdict in verdicts):
+                rows = [first_row(plan, verdict) or verdict.row for verdict in verdicts]
                 has_told |= await self._write_rows(plan.key, member, [row for row in rows if row is not None])
         return has_told
 
@@ -148,7 +148,7 @@ class RoutingReconciler:
         has_told = False
         for member, verdicts in _by_member(progress.plan.verdicts):
             rows = [(verdict, next_row(progress, verdict)) for verdict in verdicts]
-            if all(row == verdict.row for verdict, row in rows):
+            if all(row is verdict.row or row == verdict.row for verdict, row in rows):
                 continue
             if await self._write_rows(progress.plan.key, member, [row for _, row in rows if row is not None]):
                 has_told = True
@@ -164,7 +164,7 @@ class RoutingReconciler:
 
 def _by_member(verdicts: Sequence[Verdict]) -> Iterable[tuple[Member, list[Verdict]]]:
     """The verdicts of each Sandbox; they come in the order of Sandboxes."""
-    for _, group in groupby(verdicts, key=lambda verdict: verdict.member.sandbox.metadata.key):
+    for _, group in groupby(verdicts, key=lambda verdict: id(verdict.member)):
         found = list(group)
         yield found[0].member, found
 

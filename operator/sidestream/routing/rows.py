@@ -16,7 +16,7 @@ _LONGEST_MANAGER: Final = 100
 
 def entry_text(key: EntryKey, service: ServiceHost) -> str:
     """What a row about `service` calls the entry."""
-    is_own = key == EntryKey(EntryKind.MESH, service.namespace, service.name)
+    is_own = (key.kind, key.namespace, key.name) == (EntryKind.MESH, service.namespace, service.name)
     return MESH_ENTRY if is_own else str(key)
 
 
