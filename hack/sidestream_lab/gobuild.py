@@ -115,7 +115,7 @@ def module_digest() -> str:
 
 def module_directory(module: str) -> Path:
     """The source of a module of the build, as the Go tools unpacked it."""
-    return Path(_go("list", "-m", "-f", "{{.Dir}}", module).strip())
+    return Path(go("list", "-m", "-f", "{{.Dir}}", module).strip())
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class _Build:
 
     def _compile(self, target: Path) -> None:
         unfinished = target.with_name(f"{target.name}.unfinished")
-        _go(
+        go(
             # -v names each package as it is compiled, which shows that the build goes on.
             *("build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", self.program.linker_flags),
             *("-o", unfinished, self.program.package),
@@ -213,13 +213,14 @@ def go_version() -> tuple[int, ...]:
     """The version of Go on PATH, (0,) when there is none."""
     if shutil.which("go") is None:
         return (0,)
-    text = _go("env", "GOVERSION").removeprefix("go").split()[0]
+    text = go("env", "GOVERSION").removeprefix("go").split()[0]
     return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
 
 
-def _go(*arguments: str | Path, log: Path | None = None) -> str:
+def go(*arguments: str | Path, cwd: Path = MODULE, log: Path | None = None) -> str:
+    """Run Go as the lab builds with it, in its module unless told otherwise."""
     environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    return run(["go", *arguments], cwd=MODULE, env=environment, log=log)
+    return run(["go", *arguments], cwd=cwd, env=environment, log=log)
 
 
 def _leads_to(link: Path, target: Path) -> bool:

@@ -89,7 +89,12 @@ def catalogue(world: World) -> dict[str, Image]:
 
 def steps(tools: Toolbox) -> Sequence[Step]:
     """One step an image."""
-    return [_Make(tools, image) for image in catalogue(tools.world).values()]
+    return [make(tools, image) for image in catalogue(tools.world).values()]
+
+
+def make(tools: Toolbox, image: Image) -> Step:
+    """The step that makes one image."""
+    return _Make(tools, image)
 
 
 def _pulled_images() -> tuple[Image, ...]:

@@ -64,9 +64,14 @@ def steps(tools: Toolbox) -> Sequence[Step]:
     catalogue = images.catalogue(tools.world)
     mesh = tuple(image for name, image in catalogue.items() if name != "kafka")
     return [
-        _Load(tools, "load-kafka", "Kafka's image is brought into the cluster", (catalogue["kafka"],)),
-        _Load(tools, "load-mesh", "the images of the mesh and of Python are brought into the cluster", mesh),
+        bring(tools, "load-kafka", "Kafka's image is brought into the cluster", (catalogue["kafka"],)),
+        bring(tools, "load-mesh", "the images of the mesh and of Python are brought into the cluster", mesh),
     ]
+
+
+def bring(tools: Toolbox, name: str, why: str, made: tuple[images.Image, ...]) -> Step:
+    """The step `name` that brings images into the cluster."""
+    return _Load(tools, name, why, made)
 
 
 def _keep_quiet(_: str) -> None:

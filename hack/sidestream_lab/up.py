@@ -19,6 +19,7 @@ from sidestream_lab import (
     nodeimage,
     preflight,
     registry,
+    traefik,
 )
 from sidestream_lab.errors import LabError
 from sidestream_lab.paths import Layout, World
@@ -34,6 +35,11 @@ def all_steps(tools: Toolbox) -> list[Step]:
     """Every step of the lab."""
     modules = (engine, gobuild, nodeimage, cluster, images, registry, istio, kafka)
     return [step for module in modules for step in module.steps(tools)]
+
+
+def extra_steps(tools: Toolbox) -> list[Step]:
+    """Steps that are taken only where a goal asks for them; they may need any of the others."""
+    return list(traefik.steps(tools))
 
 
 def up_to(steps: Sequence[Step], goal: str) -> list[Step]:
@@ -54,7 +60,9 @@ def bring_up(layout: Layout, console: Console, goal: str | None = None) -> Toolb
     with exclusive(layout, console.print):
         world = engine.decide(layout)
         tools = Toolbox(layout, world)
-        steps = all_steps(tools) if goal is None else up_to(all_steps(tools), goal)
+        steps = all_steps(tools)
+        if goal is not None:
+            steps = up_to([*steps, *extra_steps(tools)], goal)
         _prepare(tools, steps, console.print)
         engine.record(layout, world)
         with progress_for(console, layout.log) as progress:

@@ -14,6 +14,7 @@ ISTIO = "1.30.4"
 GATEWAY_API = "v1.6.0"
 ENVOY = "1.40.0"
 KAFKA = "4.1.1"
+TRAEFIK = "v3.6.0"
 PYTHON = "3.13.9"
 """The Python that the project's images start from where images can be pulled."""
 

@@ -1,0 +1,284 @@
+"""The language of `match` in an IngressRoute: conditions such as `Host(...)`, joined by `!`, `&&`, `||` and brackets.
+
+Traefik has Go's own parser read it, in the syntax of its version 3. This reader takes what Traefik takes, less a few
+things that nobody writes (comments, numbers): text of ours is put around a rule, so it must be known where it ends. A
+rule that Traefik would not take has no effect there, and a rule of ours that repeats it would have none either.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from sidestream.routing.providers.ingressroute_regex import why_not_re2
+
+_TOKEN: Final = re.compile(
+    r"(?P<blank>[ \t\r]+)|(?P<newline>\n)|(?P<name>[A-Za-z]+)|(?P<raw>`[^`]*`)|"
+    r'(?P<quoted>"(?:[^"\\\n]|\\[^\n])*")|(?P<sign>&&|\|\||[!(),])'
+)
+_ARGUMENTS: Final = {
+    "ClientIP": (1,),
+    "Method": (1,),
+    "Host": (1,),
+    "HostRegexp": (1,),
+    "Path": (1,),
+    "PathRegexp": (1,),
+    "PathPrefix": (1,),
+    "Header": (2,),
+    "HeaderRegexp": (2,),
+    "Query": (1, 2),
+    "QueryRegexp": (1, 2),
+}
+_SPELLINGS: Final = {
+    spelling: name for name in _ARGUMENTS for spelling in (name, name.lower(), name.upper(), name.capitalize())
+}
+_REGEXES: Final = frozenset({"HostRegexp", "PathRegexp", "HeaderRegexp", "QueryRegexp"})
+
+
+class MatchError(ValueError):
+    """Traefik, or this reader, does not take the rule; the text ends the sentence "cannot be understood: "."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition, `name` as the documentation spells it."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    """Holds where `inner` does not."""
+
+    inner: Match
+
+
+@dataclass(frozen=True)
+class And:
+    """Holds where both do."""
+
+    left: Match
+    right: Match
+
+
+@dataclass(frozen=True)
+class Or:
+    """Holds where at least one does."""
+
+    left: Match
+    right: Match
+
+
+Match = Condition | Not | And | Or
+
+
+@lru_cache(maxsize=20_000)
+def parsed(text: str) -> Match:
+    """What a rule says.
+
+    Raises:
+        MatchError: it cannot be understood.
+    """
+    parser = _Parser(tuple(_tokens(text)))
+    found = parser.disjunction()
+    parser.expect_end()
+    return found
+
+
+def conditions_of(match: Match) -> Iterator[Condition]:
+    """All conditions, also those that are turned round."""
+    match match:
+        case Condition():
+            yield match
+        case Not(inner):
+            yield from conditions_of(inner)
+        case And(left, right) | Or(left, right):
+            yield from conditions_of(left)
+            yield from conditions_of(right)
+
+
+def condition(name: str, *arguments: str) -> str:
+    """The text of a condition."""
+    return f"{name}({', '.join(_literal(argument) for argument in arguments)})"
+
+
+def negation(match: Match) -> str:
+    """The text of a condition that holds where `match` does not.
+
+    Hosts are asked for by HostRegexp there: from Host(...), wherever it stands, Traefik takes the names that a router's
+    TLS options and certificates are for.
+    """
+    return f"!({_printed(match)})"
+
+
+def _printed(match: Match) -> str:
+    match match:
+        case Condition("Host", (host,)):
+            return condition("HostRegexp", rf"^{re.escape(host.lower().removesuffix('.'))}\.?$")
+        case Condition(name, arguments):
+            return condition(name, *arguments)
+        case Not(inner):
+            return f"!({_printed(inner)})"
+        case And(left, right):
+            return f"({_printed(left)}) && ({_printed(right)})"
+        case Or(left, right):
+            return f"({_printed(left)}) || ({_printed(right)})"
+
+
+def _literal(text: str) -> str:
+    """As a string of Go: in backticks nothing needs escaping, but a backtick cannot stand in them."""
+    if "`" not in text and "\r" not in text:
+        return f"`{text}`"
+    escaped = "".join(char if " " <= char <= "~" and char not in '"\\' else _escape(char) for char in text)
+    return f'"{escaped}"'
+
+
+def _escape(char: str) -> str:
+    return f"\\{char}" if char in '"\\' else f"\\U{ord(char):08x}"
+
+
+@dataclass(frozen=True)
+class _Token:
+    """`kind` is `name`, `text` (an unquoted string), or the sign itself; the end of the rule has kind and text ""."""
+
+    kind: str
+    text: str
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    position, is_ended = 0, False
+    last = _Token("", "")
+    while position < len(text):
+        found = _TOKEN.match(text, position)
+        if found is None:
+            raise MatchError(f"{text[position:].splitlines()[0][:20]!r} is no part of a rule")
+        position = found.end()
+        if found.lastgroup == "blank":
+            continue
+        if found.lastgroup == "newline":
+            # Go ends an expression at the end of a line where it could end
+            is_ended = is_ended or last.kind in ("name", "text", ")")
+            continue
+        if is_ended:
+            raise MatchError("a line ends where the rule could end, and goes on after it")
+        last = _token(found.lastgroup or "", found.group())
+        yield last
+
+
+def _token(group: str, text: str) -> _Token:
+    match group:
+        case "raw":
+            return _Token("text", text[1:-1].replace("\r", ""))
+        case "quoted":
+            return _Token("text", _unquoted(text[1:-1]))
+        case "name":
+            return _Token("name", text)
+        case _:
+            return _Token(text, text)
+
+
+def _unquoted(text: str) -> str:
+    if "\\" not in text:
+        return text
+    if not text.isascii() or re.search(r"\\[^abfnrtvxuU0-7\\\"]|\\N", text):
+        raise MatchError(f'the string "{text}" has escapes that are not known')
+    try:
+        return text.encode().decode("unicode_escape")
+    except UnicodeDecodeError as error:
+        raise MatchError(f'the string "{text}" has escapes that are not known') from error
+
+
+class _Parser:
+    """Reads from left to right; `!` binds closest, then `&&`, then `||`."""
+
+    def __init__(self, tokens: tuple[_Token, ...]) -> None:
+        self._tokens = tokens
+        self._next = 0
+
+    def disjunction(self) -> Match:
+        found = self._conjunction()
+        while self._takes("||"):
+            found = Or(found, self._conjunction())
+        return found
+
+    def expect_end(self) -> None:
+        if self._peek().kind:
+            raise MatchError(f"nothing can follow before {self._peek().text!r}")
+
+    def _conjunction(self) -> Match:
+        found = self._operand()
+        while self._takes("&&"):
+            found = And(found, self._operand())
+        return found
+
+    def _operand(self) -> Match:
+        if self._takes("!"):
+            return Not(self._operand())
+        if self._takes("("):
+            found = self.disjunction()
+            self._expect(")")
+            return found
+        return self._condition()
+
+    def _condition(self) -> Condition:
+        spelled = self._expect("name")
+        name = _SPELLINGS.get(spelled)
+        if name is None:
+            raise MatchError(f"{spelled} is no condition of Traefik 3")
+        self._expect("(")
+        arguments = [self._expect("text")]
+        while self._takes(","):
+            arguments.append(self._expect("text"))
+        self._expect(")")
+        found = Condition(name, tuple(arguments))
+        _check(found)
+        return found
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next] if self._next < len(self._tokens) else _Token("", "")
+
+    def _takes(self, kind: str) -> bool:
+        if self._peek().kind != kind:
+            return False
+        self._next += 1
+        return True
+
+    def _expect(self, kind: str) -> str:
+        token = self._peek()
+        if token.kind != kind:
+            what = {"name": "a condition", "text": "a string"}.get(kind, repr(kind))
+            raise MatchError(f"{what} is expected {f'at {token.text!r}' if token.kind else 'at the end'}")
+        self._next += 1
+        return token.text
+
+
+def _check(found: Condition) -> None:
+    """Refuse what Traefik refuses."""
+    name, arguments = found.name, found.arguments
+    if len(arguments) not in _ARGUMENTS[name]:
+        raise MatchError(f"{name} takes {' or '.join(map(str, _ARGUMENTS[name]))} strings, not {len(arguments)}")
+    if not all(arguments):
+        raise MatchError(f"{name} has an empty string")
+    value = arguments[-1]
+    if name in ("Path", "PathPrefix") and not value.startswith("/"):
+        raise MatchError(f"{name}(`{value}`) does not begin with a slash")
+    if name in ("Host", "HostRegexp") and not value.isascii():
+        raise MatchError(f"{name}(`{value}`) is not ASCII")
+    if name in _REGEXES and (name, len(arguments)) != ("QueryRegexp", 1):
+        why = why_not_re2(value)
+        if why:
+            raise MatchError(f"the regular expression `{value}` of {name} {why}")
+    if name == "ClientIP":
+        _check_address(value)
+
+
+def _check_address(value: str) -> None:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError as error:
+        raise MatchError(f"ClientIP(`{value}`) is no address and no range") from error
