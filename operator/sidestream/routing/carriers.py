@@ -7,13 +7,18 @@ from sidestream.routing.headers import check_settings
 from sidestream.routing.providers.httproute import HTTPRouteProvider
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
+from sidestream.routing.providers.virtualservice_preview import VirtualServicePreviews
 
 
 def all_providers(header: HeaderSettings) -> tuple[Provider, ...]:
-    """One of each kind, for tenants named as `header` says.
+    """One of each kind, then those that carry previews, for tenants named as `header` says.
 
     Raises:
         ValueError: the header's names are none that HTTP allows; the text is a sentence for users.
     """
     check_settings(header)
-    return (VirtualServiceProvider(header), HTTPRouteProvider(header))
+    return (
+        VirtualServiceProvider(header),
+        HTTPRouteProvider(header),
+        VirtualServicePreviews(header),
+    )

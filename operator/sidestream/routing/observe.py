@@ -13,7 +13,7 @@ from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.index import KnownSandbox, RoutingIndex, is_ready
 from sidestream.routing.providers.provider import Cluster, Provider
-from sidestream.routing.rows import entry_of_row
+from sidestream.routing.rows import rows_about
 from sidestream.runtime.reconcile import ObjectKey
 
 
@@ -86,7 +86,7 @@ def _members(key: EntryKey, choice: Choice, cluster: Cluster, index: RoutingInde
             raw=owner.raw,
             sandbox=owner.sandbox,
             forks=tuple(forks.get(ident, ())),
-            rows=tuple(row for row in owner.sandbox.status.routes if entry_of_row(row, ident.namespace) == key),
+            rows=rows_about(key, owner.sandbox),
         )
         for ident, owner in sorted(known.items())
     )

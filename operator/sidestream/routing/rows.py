@@ -1,4 +1,7 @@
-"""The rows of `Sandbox.status.routes`: which entry a row is about, and who may write it."""
+"""The rows of `Sandbox.status.routes`: which entry a row is about, and who may write it.
+
+A preview's entry has one row, which is `Sandbox.status.preview`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Final
 
 from sidestream.api.labels import manager_of_route
 from sidestream.api.names import shortened
-from sidestream.api.sandbox import MESH_ENTRY, RouteStatus
+from sidestream.api.sandbox import MESH_ENTRY, PreviewStatus, RouteStatus, Sandbox
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 
@@ -25,8 +28,32 @@ def entry_of_row(row: RouteStatus, namespace: str) -> EntryKey:
     return EntryKey.parse(row.entry) or EntryKey(EntryKind.MESH, namespace, row.service)
 
 
+def rows_about(key: EntryKey, sandbox: Sandbox) -> tuple[RouteStatus, ...]:
+    """What the Sandbox's status says about an entry."""
+    metadata, status = sandbox.metadata, sandbox.status
+    if key.kind is not EntryKind.PREVIEW:
+        return tuple(row for row in status.routes if entry_of_row(row, metadata.namespace) == key)
+    if status.preview is None or (key.namespace, key.name) != (metadata.namespace, metadata.name):
+        return ()
+    return (_as_row(key, status.preview),)
+
+
+def _as_row(key: EntryKey, status: PreviewStatus) -> RouteStatus:
+    return RouteStatus(
+        service="",
+        entry=str(key),
+        provider="None",
+        mode="None",
+        object=status.object,
+        state=status.state,
+        reason=status.reason,
+        message=status.message,
+        observed_generation=status.observed_generation,
+    )
+
+
 def manager_of(key: EntryKey, namespace: str) -> str:
-    """The field manager of all rows about one entry in a Sandbox of `namespace`.
+    """The field manager of all that is said about one entry in a Sandbox of `namespace`.
 
     One for each entry, so that a reconciler drops only its own rows.
     """
