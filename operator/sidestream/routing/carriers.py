@@ -5,6 +5,7 @@ from __future__ import annotations
 from sidestream.config import HeaderSettings
 from sidestream.routing.headers import check_settings
 from sidestream.routing.providers.httproute import HTTPRouteProvider
+from sidestream.routing.providers.httproute_preview import HTTPRoutePreviews
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.providers.virtualservice_preview import VirtualServicePreviews
@@ -21,4 +22,5 @@ def all_providers(header: HeaderSettings) -> tuple[Provider, ...]:
         VirtualServiceProvider(header),
         HTTPRouteProvider(header),
         VirtualServicePreviews(header),
+        HTTPRoutePreviews(header),
     )
