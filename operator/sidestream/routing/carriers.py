@@ -6,6 +6,7 @@ from sidestream.config import HeaderSettings
 from sidestream.routing.headers import check_settings
 from sidestream.routing.providers.httproute import HTTPRouteProvider
 from sidestream.routing.providers.httproute_preview import HTTPRoutePreviews
+from sidestream.routing.providers.ingressroute import IngressRouteProvider
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.providers.virtualservice_preview import VirtualServicePreviews
@@ -21,6 +22,7 @@ def all_providers(header: HeaderSettings) -> tuple[Provider, ...]:
     return (
         VirtualServiceProvider(header),
         HTTPRouteProvider(header),
+        IngressRouteProvider(header),
         VirtualServicePreviews(header),
         HTTPRoutePreviews(header),
     )

@@ -46,12 +46,13 @@ class KnownSandbox:
 class _Says:
     """What a user's route object says: the entries that it concerns and the Services that it leads to.
 
-    `neighbours` are entries whose objects depend on it besides.
+    `neighbours` are entries whose objects depend on it besides. `is_patched`: rules of ours are in it.
     """
 
     entries: frozenset[EntryKey] = frozenset()
     services: frozenset[ServiceHost] = frozenset()
     neighbours: frozenset[EntryKey] = frozenset()
+    is_patched: bool = False
 
     @property
     def from_gateways(self) -> frozenset[ServiceHost]:
@@ -126,7 +127,12 @@ class RoutingIndex:
     def all_entries(self) -> set[EntryKey]:
         """Every entry with a fork behind it, with a row in a Sandbox's status, or with objects of ours."""
         forked = {entry for service in self._fork_services for entry in self._entries_to(service)}
-        return forked | self._rows.keys() | self._written.keys()
+        patched = {entry for said in self._says.values() if said.is_patched for entry in said.entries}
+        return forked | self._rows.keys() | self._written.keys() | patched
+
+    def is_patched(self, entry: EntryKey) -> bool:
+        """Whether rules of ours are in a user's object that concerns the entry."""
+        return any(said.is_patched for said in self._about.get(entry, {}).values())
 
     def refresh(self) -> None:
         """Read again what users' objects say, once all that it depends on is known."""
@@ -241,7 +247,8 @@ class RoutingIndex:
             service for provider in readers for service in provider.destinations(obj, self._cluster.domain)
         )
         neighbours = frozenset(key for provider in readers for key in provider.neighbours_of(obj, self._cluster))
-        return _Says(entries, services, neighbours)
+        is_patched = any(provider.is_patched(obj) for provider in readers)
+        return _Says(entries, services, neighbours, is_patched)
 
     def _remember_said(self, ident: ObjectId, said: _Says) -> None:
         self._says[ident] = said
@@ -292,7 +299,7 @@ class RoutingIndex:
         }
 
     def _matters(self, entry: EntryKey) -> bool:
-        if entry in self._rows or entry in self._written:
+        if entry in self._rows or entry in self._written or self.is_patched(entry):
             return True
         services = {service for said in self._about.get(entry, {}).values() for service in said.services}
         if entry.kind is EntryKind.MESH:

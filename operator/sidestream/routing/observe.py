@@ -59,7 +59,7 @@ def observe(key: EntryKey, cluster: Cluster, index: RoutingIndex, providers: Seq
     choice = choose(key, cluster, providers)
     members = _members(key, choice, cluster, index)
     held = tuple(index.written(key))
-    if not members and not held:
+    if not members and not held and not index.is_patched(key):
         return None
     gateways: frozenset[EntryKey] = frozenset()
     if key.kind is EntryKind.MESH:

@@ -66,22 +66,34 @@ matches = st.fixed_dictionaries(
         "withoutHeaders": st.sampled_from([{"x-beta": {"exact": "1"}}, {"baggage": {"regex": ".*debug=1.*"}}]),
     },
 )
-extras: dict[str, st.SearchStrategy[Any]] = {
-    "match": st.lists(matches, max_size=2),
-    "timeout": st.just("3s"),
-    "retries": st.just({"attempts": 2}),
-    "headers": st.just({"response": {"add": {"x-a": "b"}}}),
-    "fault": st.just({"abort": {"httpStatus": 500, "percentage": {"value": 10}}}),
-    "mirror": st.just({"host": "orders-shadow"}),
-    "mirrors": st.just([{"destination": {"host": "orders-shadow"}}]),
-    "mirrorPercentage": st.just({"value": 5}),
-    "aFieldOfTheFuture": st.just({"deep": [1]}),
-}
-forwarding = st.fixed_dictionaries({"route": routes}, optional={**extras, "rewrite": st.just({"uri": "/b"})})
-answering = st.fixed_dictionaries(
-    {"directResponse": st.just({"status": 410})}, optional={"match": st.lists(matches, max_size=2)}
-)
-rules_of_users = st.lists(st.one_of(forwarding, forwarding, answering), min_size=1, max_size=5)
+EXTRAS: list[dict[str, Any]] = [
+    {"timeout": "3s", "retries": {"attempts": 2}},
+    {"retries": {"attempts": 2}, "rewrite": {"uri": "/b"}},
+    {"headers": {"response": {"add": {"x-a": "b"}}}},
+    {"headers": {"request": {"set": {"x-c": "d"}}}, "timeout": "5s"},
+    {"fault": {"abort": {"httpStatus": 500, "percentage": {"value": 10}}}},
+    {"mirror": {"host": "orders-shadow"}, "mirrorPercentage": {"value": 5}},
+    {"mirrors": [{"destination": {"host": "orders-shadow"}}]},
+    {"aFieldOfTheFuture": {"deep": [1]}},
+]
+"""What a rule may say besides its conditions and destinations."""
+
+alternatives = st.lists(matches, max_size=2)
+extras = st.sampled_from([{}, {}, {}, {}, *EXTRAS])
+
+
+def _rule(body: dict[str, Any], match: list[dict[str, Any]], more: dict[str, Any]) -> dict[str, Any]:
+    return {**body, **more, **({"match": match} if match else {})}
+
+
+def rules_with(alternatives: st.SearchStrategy[list[dict[str, Any]]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Rules with such conditions that forward, mostly, or answer."""
+    forwarding = st.builds(_rule, st.builds(lambda found: {"route": found}, routes), alternatives, extras)
+    answering = st.builds(_rule, st.just({"directResponse": {"status": 410}}), alternatives, st.just({}))
+    return st.one_of(forwarding, forwarding, answering)
+
+
+rules_of_users = st.lists(rules_with(alternatives), min_size=1, max_size=5)
 
 requests = st.builds(
     Request,

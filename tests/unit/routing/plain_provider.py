@@ -71,6 +71,11 @@ class PlainProvider:
         del obj, cluster
         return ()
 
+    def is_patched(self, obj: Object) -> bool:
+        """Never: users' objects are only read."""
+        del obj
+        return False
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         to = obj.get("spec", {}).get("to", ())
         return frozenset(ServiceHost(obj["metadata"]["namespace"], name, domain) for name in to)

@@ -29,16 +29,15 @@ from sidestream.routing.providers.virtualservice_patch import without_rules
 from sidestream.routing.table import Rule
 from unit.routing.istio_model import Request, decide, with_forks
 from unit.routing.istio_strategies import (
+    EXTRAS,
     HEADERS_OF_ALICE,
     HEADERS_OF_OTHERS,
     LOOK,
-    answering,
-    extras,
     forked,
-    forwarding,
     matches,
     modes,
     requests,
+    rules_with,
 )
 from unit.routing.istio_things import MESH_ORDERS, Objects, host, shop, tenant
 from unit.routing.istiod_model import Proxy, at_gateway, at_sidecar
@@ -65,19 +64,21 @@ def _also(match: dict[str, Any], gateways: list[str] | None, labels: dict[str, s
 
 where = st.sampled_from([None, None, None, ["mesh"], [EDGE], ["mesh", EDGE]])
 whose = st.sampled_from([None, None, None, None, {"app": "web"}, {"istio": "edge"}, {"istio": "other"}])
-alternatives = st.lists(
-    st.builds(_also, st.one_of(matches, matches, st.just({"uri": {"prefix": "/"}})), where, whose), max_size=2
-)
+everything = st.sampled_from([{"uri": {"prefix": "/"}}, {"port": 80}, {"port": 81}])
+alternatives = st.lists(st.builds(_also, st.one_of(matches, matches, everything), where, whose), max_size=2)
+
+plain_rules = rules_with(alternatives)
 
 
-def _placed(rule: dict[str, Any], match: Rules) -> dict[str, Any]:
-    return {**{key: value for key, value in rule.items() if key != "match"}, **({"match": match} if match else {})}
+def _handover(name: dict[str, str], match: Rules, more: dict[str, Any]) -> dict[str, Any]:
+    return {"delegate": name, **more, **({"match": match} if match else {})}
 
 
-plain_rules = st.builds(_placed, st.one_of(forwarding, forwarding, answering), alternatives)
-handovers = st.fixed_dictionaries(
-    {"delegate": st.sampled_from([{"name": "part"}, {"name": "part", "namespace": "billing"}])},
-    optional={**{key: value for key, value in extras.items() if key != "aFieldOfTheFuture"}, "match": alternatives},
+handovers = st.builds(
+    _handover,
+    st.sampled_from([{"name": "part"}, {"name": "part", "namespace": "billing"}]),
+    alternatives,
+    st.sampled_from([{}, *EXTRAS[:-1]]),
 )
 root_rules = st.lists(st.one_of(plain_rules, plain_rules, plain_rules, handovers), min_size=1, max_size=5)
 delegated_rules = st.lists(plain_rules, min_size=1, max_size=3)

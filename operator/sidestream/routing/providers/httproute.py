@@ -68,6 +68,11 @@ class HTTPRouteProvider:
         if not is_ours(obj) and _is_route(obj) and gateway_parents(obj):
             yield from map(key_of_route, neighbours(obj, cluster))
 
+    def is_patched(self, obj: Object) -> bool:
+        """Never: users' objects are only read."""
+        del obj
+        return False
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that a route has as backends; none for other kinds."""
         if not _is_route(obj):

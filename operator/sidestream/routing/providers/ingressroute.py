@@ -61,6 +61,16 @@ class IngressRouteProvider:
         users = [item for item in cluster.all(INGRESS_ROUTES) if not is_ours(item)]
         return [_key(item) for item in users if any(refers_to(item, place) for place in places)]
 
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        """None beside those that `entries_of` names."""
+        del obj, cluster
+        return ()
+
+    def is_patched(self, obj: Object) -> bool:
+        """Never: users' objects are only read."""
+        del obj
+        return False
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that the object itself names; what TraefikServices lead to is theirs to say."""
         return services_in(obj, domain)

@@ -101,7 +101,7 @@ def probe_rule(names: Sequence[str], host: str, middleware: str, like: Rule) -> 
 
 def answered(match: str, priority: int, middleware: str, like: Rule) -> Rule:
     """A rule whose requests meet no pod: the middleware answers them."""
-    kept = {key: like[key] for key in ("kind", "syntax") if key in like}
+    kept: Rule = {key: like[key] for key in ("kind", "syntax") if key in like}
     return {
         **kept,
         "match": match,

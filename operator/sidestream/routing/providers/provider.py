@@ -130,6 +130,10 @@ class Provider(Protocol):
         """Other entries whose objects depend on a user's object, since proxies merge its rules with theirs."""
         ...
 
+    def is_patched(self, obj: Object) -> bool:
+        """Whether rules of ours are in a user's object, which they must leave when nobody is routed by it any more."""
+        ...
+
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that an object of one of the kinds in `reads` or `writes` sends requests to."""
         ...

@@ -64,9 +64,13 @@ class VirtualServiceProvider:
         return tuple(sorted(found))
 
     def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None: a sidecar merges no two VirtualServices."""
+        """None beside those that `entries_of` names."""
         del obj, cluster
         return ()
+
+    def is_patched(self, obj: Object) -> bool:
+        """By the names of its rules."""
+        return not ownership.is_ours(obj) and obj["kind"] == VIRTUAL_SERVICES.kind and has_rules(obj)
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services of all routes, whatever their weights."""
