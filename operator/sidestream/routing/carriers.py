@@ -7,6 +7,7 @@ from sidestream.routing.headers import check_settings
 from sidestream.routing.providers.httproute import HTTPRouteProvider
 from sidestream.routing.providers.httproute_preview import HTTPRoutePreviews
 from sidestream.routing.providers.ingressroute import IngressRouteProvider
+from sidestream.routing.providers.ingressroute_preview import IngressRoutePreviews
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.providers.virtualservice_preview import VirtualServicePreviews
@@ -25,4 +26,5 @@ def all_providers(header: HeaderSettings) -> tuple[Provider, ...]:
         IngressRouteProvider(header),
         VirtualServicePreviews(header),
         HTTPRoutePreviews(header),
+        IngressRoutePreviews(header),
     )

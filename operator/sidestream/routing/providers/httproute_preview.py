@@ -6,13 +6,13 @@ that it may name; for what a preview's listeners are, see `httproute_preview_tab
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sidestream.api.labels import ROUTING_KEY
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import GATEWAYS, GRPC_ROUTES, HTTP_ROUTES, REFERENCE_GRANTS, Object, Resource
-from sidestream.routing.entries import Entry, EntryKey, EntryKind, Mode
+from sidestream.routing.entries import Entry, EntryKey, Mode
 from sidestream.routing.headers import tenant_matches
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import config_hash, marked, own_name
@@ -37,6 +37,7 @@ from sidestream.routing.providers.preview import (
     ADDRESS,
     TENANT,
     Marking,
+    PreviewCarrier,
     address_of,
     asked,
     conflict,
@@ -53,26 +54,14 @@ _MAX_CHANGES: Final = 16
 """Headers that one filter may set, and that it may add, as the CRDs validate."""
 
 
-class HTTPRoutePreviews:
+class HTTPRoutePreviews(PreviewCarrier):
     """Reads what a preview at a Gateway is to repeat, and renders it, for tenants named as `header` says."""
 
     name: Final = "HTTPRoute"
-    carries: Final = frozenset({EntryKind.PREVIEW})
-    reads: Final[tuple[Resource, ...]] = ()
     writes: Final[tuple[Resource, ...]] = (HTTP_ROUTES, GRPC_ROUTES, REFERENCE_GRANTS)
 
     def __init__(self, header: HeaderSettings) -> None:
         self._header = header
-
-    def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None: which objects matter to a preview follows from its Sandbox."""
-        del obj, cluster
-        return ()
-
-    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None: see `entries_of`."""
-        del obj, cluster
-        return ()
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that a route has as backends; none for other kinds."""

@@ -15,7 +15,7 @@ from sidestream.api.conditions import Reason
 from sidestream.api.sandbox import Preview
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.errors import InvalidInputError
-from sidestream.kube.port import SANDBOXES
+from sidestream.kube.port import SANDBOXES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.headers import BAGGAGE, HeaderMatch, MatchKind, baggage_naming
 from sidestream.routing.providers.provider import Cluster
@@ -30,6 +30,28 @@ TENANT: Final = "tenant"
 """Key in the `place` of a preview's entry: the routing key of its Sandbox."""
 
 _PORTS: Final = {False: 80, True: 443}
+
+
+class PreviewCarrier:
+    """What is the same of all providers of previews: which objects matter to one follows from its Sandbox."""
+
+    carries: Final = frozenset({EntryKind.PREVIEW})
+    reads: Final[tuple[Resource, ...]] = ()
+
+    def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        """None; see `Provider.entries_of`."""
+        del obj, cluster
+        return ()
+
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        """None; see `Provider.neighbours_of`."""
+        del obj, cluster
+        return ()
+
+    def is_patched(self, obj: Object) -> bool:
+        """Never: see `Provider.is_patched`."""
+        del obj
+        return False
 
 
 @dataclass(frozen=True)

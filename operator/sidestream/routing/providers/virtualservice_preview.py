@@ -7,12 +7,12 @@ have for the users' host: see `virtualservice_edge`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import ISTIO_GATEWAYS, VIRTUAL_SERVICES, Object, Resource
-from sidestream.routing.entries import Entry, EntryKey, EntryKind, Mode
+from sidestream.routing.entries import Entry, EntryKey, Mode
 from sidestream.routing.headers import tenant_matches
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import marked, own_name
@@ -22,6 +22,7 @@ from sidestream.routing.providers.preview import (
     TENANT,
     Asked,
     Marking,
+    PreviewCarrier,
     address_of,
     asked,
     conflict,
@@ -58,26 +59,14 @@ _SPEC: Final = "spec"
 """Key in `Entry.place`: our object's spec without rules."""
 
 
-class VirtualServicePreviews:
+class VirtualServicePreviews(PreviewCarrier):
     """Reads what a preview at an Istio Gateway is to repeat, and renders it, for tenants named as `header` says."""
 
     name: Final = "VirtualService"
-    carries: Final = frozenset({EntryKind.PREVIEW})
-    reads: Final[tuple[Resource, ...]] = ()
     writes: Final[tuple[Resource, ...]] = (VIRTUAL_SERVICES,)
 
     def __init__(self, header: HeaderSettings) -> None:
         self._header = header
-
-    def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None: which objects matter to a preview follows from its Sandbox."""
-        del obj, cluster
-        return ()
-
-    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None: see `entries_of`."""
-        del obj, cluster
-        return ()
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services of all routes."""
