@@ -92,7 +92,7 @@ def test_a_users_route_is_repeated_in_its_namespace_for_the_previews_host() -> N
         assert part.obj["spec"]["hostnames"] == [PREVIEW]
         assert [(ref["name"], ref["sectionName"]) for ref in part.obj["spec"]["parentRefs"]] == [("edge", "http")]
         assert part.probe is not None
-        assert (part.probe.name, part.probe.ports, part.keys) == (part.name, {80}, {"alice"})
+        assert (part.probe.name, part.probe.ports, part.keys) == (part.name, frozenset({80}), frozenset({"alice"}))
         probing, leading = part.obj["spec"]["rules"]
         assert probing["filters"][0]["type"] == "RequestRedirect"
         assert leading["backendRefs"][0]["name"] == "orders-alice"
@@ -298,11 +298,7 @@ EXAMPLE: list[Placed] = [
         [HOST],
     )
 ]
-ASKED = [
-    Request(path=path, headers=found)
-    for path in ("/", "/a", "/a/b")
-    for found in ({}, {"x-beta": "1"})  # type: ignore[arg-type]
-]
+ASKED = [Request(path=path, headers=found) for path in ("/", "/a", "/a/b") for found in ({}, {"x-beta": "1"})]
 
 
 def check_example() -> None:

@@ -15,7 +15,7 @@ from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import INGRESS_ROUTES, Object
 from sidestream.routing.entries import Door, Entry
-from sidestream.routing.providers import ingressroute_preview
+from sidestream.routing.providers import ingressroute_preview, ingressroute_preview_table
 from sidestream.routing.providers.ingressroute import IngressRouteProvider
 from sidestream.routing.providers.ingressroute_match import And, Condition, Not, Or, at_host, parsed
 from sidestream.routing.providers.ingressroute_preview import IngressRoutePreviews
@@ -185,14 +185,10 @@ def _without_mark(decision: Decision, names: set[str]) -> tuple[Decision, bool]:
     return Decision("", decision.shares, json.dumps(rest, sort_keys=True), decision.answer), kept != before
 
 
-at_the_host = requests.filter(lambda request: not any(key.lower() in MARK_NAMES for key, _ in request.headers))
-MARK_NAMES = ("baggage", "x-tenant-id")
-
-
 @LOOK
 @given(
     objects=users(),
-    request=at_the_host,
+    request=requests,
     mode=modes,
     brought=st.sampled_from(HEADERS_OF_OTHERS),
     down=downs,
@@ -235,7 +231,7 @@ def test_the_example_holds() -> None:
     check_example()
 
 
-_true_rules = ingressroute_preview.rules_of
+_true_rules = ingressroute_preview_table.rules_of
 
 
 def _as_they_are(rules: Any, host: str) -> Any:
