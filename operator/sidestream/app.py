@@ -32,6 +32,7 @@ from sidestream.routing.reconcile import RoutingReconciler, Sight
 from sidestream.routing.store import RoutingStore
 from sidestream.runtime.clock import Clock, SystemClock
 from sidestream.runtime.leader import Elector, LeadershipLostError
+from sidestream.runtime.memory import keep_many_objects
 from sidestream.runtime.probes import Check, serve_probes
 from sidestream.runtime.queue import WorkQueue
 from sidestream.runtime.reconcile import ObjectKey, Reconciler, run_reconciler
@@ -49,6 +50,7 @@ async def run_operator(settings: OperatorSettings) -> None:
     Leadership that is lost ends the process with exit code 1, since what is under way cannot be known to have stopped
     otherwise; the Deployment starts it anew as a standby.
     """
+    keep_many_objects()
     clock = SystemClock()
     async with connect() as api, serve_probes(settings.http_port, live=_liveness(), ready={}):
         elector = Elector(KubeLeaseStore(api, settings.namespace, LEASE_NAME), clock, settings.identity)

@@ -108,8 +108,8 @@ def opened(kubeconfig: str, image: str, namespace: str) -> Open:
 
     @asynccontextmanager
     async def open_place() -> AsyncIterator[Place]:
-        async with connect(kubeconfig) as api:
-            place = Place(Peers(api, kubeconfig, image, namespace, ROLES))
+        async with connect(kubeconfig) as api, Peers(api, kubeconfig, image, namespace, ROLES).connected() as peers:
+            place = Place(peers)
             try:
                 yield place
             finally:

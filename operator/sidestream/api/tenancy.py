@@ -72,6 +72,8 @@ class Tenancy:
         found = self._sandboxes.get(sandbox)
         if found is None or self._owners.get((found.routing_key, deployment)) is not found:
             return ()
+        if not self._rosters:
+            return (found.routing_key,)
         granted = (key for key in self._group_keys(found) if self._server(key, deployment) is found)
         return (found.routing_key, *sorted(set(granted) - {found.routing_key}))
 

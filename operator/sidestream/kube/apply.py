@@ -56,8 +56,9 @@ async def ensure(
     if live is not None and _is_as_desired(desired, desired_hash, live):
         return live, False
     written = await api.apply(resource, _with_hash(desired, desired_hash), manager=manager)
-    kept_hash = canonical_hash(_kept(desired, written))
-    _memo.remember(written["metadata"]["uid"], desired_hash, kept_hash)
+    kept = _kept(desired, written)
+    if kept != desired:
+        _memo.remember(written["metadata"]["uid"], desired_hash, canonical_hash(kept))
     return written, True
 
 
@@ -138,6 +139,8 @@ def _with_hash(desired: Object, desired_hash: str) -> Object:
 
 def _kept(desired: Any, live: Any) -> Any:
     """The part of `live` that `desired` speaks of; equal to `desired` when the server keeps it as written."""
+    if desired == live:
+        return live
     match desired, live:
         case dict(), dict():
             return {key: _kept(value, live[key]) for key, value in desired.items() if key in live}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.table import Rule
@@ -23,6 +23,9 @@ class EntryKind(StrEnum):
     GRPC_ROUTE = "GRPCRoute"
     INGRESS_ROUTE = "IngressRoute"
     PREVIEW = "Preview"
+
+
+_KINDS: Final[dict[str, EntryKind]] = {item.value: item for item in EntryKind}
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +45,7 @@ class EntryKey:
         """The key that `str` made this text of, None for any other text."""
         kind, _, place = text.partition(" ")
         namespace, _, name = place.partition("/")
-        known = next((item for item in EntryKind if item.value == kind), None)
+        known = _KINDS.get(kind)
         return None if known is None or not name else cls(known, namespace, name)
 
 

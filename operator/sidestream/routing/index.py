@@ -7,15 +7,16 @@ lookups serve `observe`; Services that nobody forks, nearly all of a cluster, ne
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import structlog
 
 from sidestream.api.labels import BASELINE, BASELINE_SERVICE, SANDBOX
 from sidestream.api.route_group import RouteGroup
-from sidestream.api.sandbox import Sandbox
+from sidestream.api.sandbox import RouteStatus, Sandbox
 from sidestream.api.tenancy import Tenancy
 from sidestream.kube.port import DEPLOYMENTS, NAMESPACES, ROUTE_GROUPS, SANDBOXES, SERVICES, Object, Resource
 from sidestream.kube.reflector import Change
@@ -24,7 +25,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import entry_of, is_ours
 from sidestream.routing.preview_index import PreviewIndex, are_forks_available, preview_of
 from sidestream.routing.providers.provider import Cluster, Provider
-from sidestream.routing.rows import entry_of_row
+from sidestream.routing.rows import entry_of_row, row_of_preview
 from sidestream.runtime.reconcile import ObjectKey
 
 ObjectId = tuple[Resource, ObjectKey]
@@ -40,6 +41,18 @@ class KnownSandbox:
 
     raw: Object
     sandbox: Sandbox
+
+    @cached_property
+    def rows(self) -> Mapping[EntryKey, tuple[RouteStatus, ...]]:
+        """What its status says of each entry, and nothing of a preview that is wanted and not spoken of yet."""
+        found: dict[EntryKey, tuple[RouteStatus, ...]] = {}
+        for row in self.sandbox.status.routes:
+            entry = entry_of_row(row, self.sandbox.metadata.namespace)
+            found[entry] = (*found.get(entry, ()), row)
+        preview, said = preview_of(self.sandbox), self.sandbox.status.preview
+        if preview is not None:
+            found[preview] = () if said is None else (row_of_preview(preview, said),)
+        return found
 
 
 @dataclass(frozen=True)
@@ -100,11 +113,12 @@ class RoutingIndex:
 
     def with_rows(self, entry: EntryKey) -> list[KnownSandbox]:
         """The Sandboxes whose status speaks of an entry."""
-        return [self._sandboxes[key] for key in sorted(self._rows.get(entry, ()))]
+        return [self._sandboxes[key] for key in sorted(self._rows.get(entry, ()), key=_place)]
 
     def forks_of(self, service: ServiceHost) -> list[Object]:
         """The fork Services that stand in for a Service, by name."""
-        return [item for _, item in sorted(self._fork_services.get(service, {}).items())]
+        found = self._fork_services.get(service, {})
+        return [found[key] for key in sorted(found, key=_place)]
 
     def fork_deployment(self, service: Object) -> Object | None:
         """The fork Deployment behind a fork Service."""
@@ -198,7 +212,7 @@ class RoutingIndex:
         rows_now: set[EntryKey] = set()
         if now is not None:
             self._sandboxes[key] = now
-            rows_now = _entries_told(now)
+            rows_now = set(now.rows)
             for entry in rows_now:
                 self._rows[entry].add(key)
         previews = self._previews.take(key, None if now is None else now.sandbox)
@@ -268,7 +282,7 @@ class RoutingIndex:
         return said
 
     def _forget_rows(self, key: ObjectKey, before: KnownSandbox | None) -> set[EntryKey]:
-        entries = set() if before is None else _entries_told(before)
+        entries: set[EntryKey] = set() if before is None else set(before.rows)
         for entry in entries:
             self._rows[entry].discard(key)
             if not self._rows[entry]:
@@ -334,12 +348,9 @@ def _facts(known: KnownSandbox) -> tuple[Any, ...]:
     return metadata.uid, metadata.generation, metadata.deletion_timestamp, known.raw["metadata"].get("labels"), awaited
 
 
-def _entries_told(known: KnownSandbox) -> set[EntryKey]:
-    """The entries of which the Sandbox's status speaks, and its preview as soon as it wants one."""
-    rows = known.sandbox.status.routes
-    entries = {entry_of_row(row, known.sandbox.metadata.namespace) for row in rows}
-    preview = preview_of(known.sandbox)
-    return entries if preview is None else {*entries, preview}
+def _place(key: ObjectKey) -> tuple[str, str]:
+    """By what keys are ordered, as they are by themselves; of a thousand this is much quicker."""
+    return key.namespace, key.name
 
 
 def _workload(obj: Object) -> Workload:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from sidestream.api.labels import BASELINE, SANDBOX
 from sidestream.api.sandbox import RouteStatus, Sandbox
@@ -13,8 +14,6 @@ from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.index import KnownSandbox, RoutingIndex, is_ready
 from sidestream.routing.providers.provider import Cluster, Provider
-from sidestream.routing.rows import rows_about
-from sidestream.runtime.reconcile import ObjectKey
 
 
 @dataclass(frozen=True)
@@ -68,40 +67,48 @@ def observe(key: EntryKey, cluster: Cluster, index: RoutingIndex, providers: Seq
 
 
 def _members(key: EntryKey, choice: Choice, cluster: Cluster, index: RoutingIndex) -> tuple[Member, ...]:
-    known: dict[ObjectKey, KnownSandbox] = {}
-    forks: dict[ObjectKey, list[Fork]] = {}
+    known: dict[tuple[str, str], KnownSandbox] = {}
+    forks: dict[tuple[str, str], list[Fork]] = {}
     for service in sorted(choice.services):
+        stand_ins = _StandIns(service, cluster, index)
         for fork_service in index.forks_of(service):
             metadata = fork_service["metadata"]
-            owner = index.sandbox(service.namespace, metadata["labels"][SANDBOX])
+            ident = service.namespace, metadata["labels"][SANDBOX]
+            owner = index.sandbox(*ident)
             if owner is None or metadata.get("deletionTimestamp"):
                 continue
-            ident = ObjectKey(service.namespace, owner.sandbox.metadata.name)
             known[ident] = owner
-            forks.setdefault(ident, []).append(_fork(service, fork_service, cluster, index))
+            forks.setdefault(ident, []).append(stand_ins.fork(fork_service))
     for owner in index.with_rows(key):
-        known.setdefault(ObjectKey(owner.sandbox.metadata.namespace, owner.sandbox.metadata.name), owner)
+        known.setdefault((owner.sandbox.metadata.namespace, owner.sandbox.metadata.name), owner)
     return tuple(
-        Member(
-            raw=owner.raw,
-            sandbox=owner.sandbox,
-            forks=tuple(forks.get(ident, ())),
-            rows=rows_about(key, owner.sandbox),
+        Member(owner.raw, owner.sandbox, tuple(forks.get(ident, ())), owner.rows.get(key, ()))
+        for ident, owner in sorted(known.items(), key=itemgetter(0))
+    )
+
+
+class _StandIns:
+    """Makes the forks of one Service; what they have in common is looked up once."""
+
+    def __init__(self, service: ServiceHost, cluster: Cluster, index: RoutingIndex) -> None:
+        self._service = service
+        self._cluster = cluster
+        self._index = index
+        self._tenancy = index.tenancy(service.namespace)
+        self._baselines: dict[str, Object | None] = {}
+
+    def fork(self, fork_service: Object) -> Fork:
+        metadata = fork_service["metadata"]
+        baseline = metadata["labels"].get(BASELINE, "")
+        deployment = self._index.fork_deployment(fork_service)
+        if baseline not in self._baselines:
+            self._baselines[baseline] = self._cluster.get(DEPLOYMENTS, self._service.namespace, baseline)
+        return Fork(
+            service=self._service,
+            host=ServiceHost(self._service.namespace, metadata["name"], self._cluster.domain),
+            deployment=metadata["name"] if deployment is None else deployment["metadata"]["name"],
+            is_ready=is_ready(deployment),
+            keys=self._tenancy.keys_of(metadata["labels"][SANDBOX], baseline),
+            made=deployment,
+            baseline=self._baselines[baseline],
         )
-        for ident, owner in sorted(known.items())
-    )
-
-
-def _fork(service: ServiceHost, fork_service: Object, cluster: Cluster, index: RoutingIndex) -> Fork:
-    metadata = fork_service["metadata"]
-    baseline, sandbox = metadata["labels"].get(BASELINE, ""), metadata["labels"][SANDBOX]
-    deployment = index.fork_deployment(fork_service)
-    return Fork(
-        service=service,
-        host=ServiceHost(service.namespace, metadata["name"], cluster.domain),
-        deployment=metadata["name"] if deployment is None else deployment["metadata"]["name"],
-        is_ready=is_ready(deployment),
-        keys=index.tenancy(service.namespace).keys_of(sandbox, baseline),
-        made=deployment,
-        baseline=cluster.get(DEPLOYMENTS, service.namespace, baseline),
-    )

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import SERVICES, Object
+from sidestream.routing.acceptance import refusal_of
 from sidestream.routing.checks import subject as checks
 from sidestream.routing.checks.findings import findings_of
 from sidestream.routing.checks.subject import Finding
@@ -61,6 +62,21 @@ class Plan:
         """The parts that hold no tenant's rules, but what they need."""
         return tuple(part for part in self.parts.values() if not part.keys)
 
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """What proxies are to confirm of the parts."""
+        return tuple(_claim(self, part) for part in self.parts.values())
+
+    @cached_property
+    def staying(self) -> frozenset[str]:
+        """The names of objects that are there or are to be."""
+        return frozenset(name for _, _, name in (*self.parts, *self.held))
+
+    @cached_property
+    def refusals(self) -> Mapping[Ident, str]:
+        """What controllers have against objects of ours that are there."""
+        return {ident: said for ident, obj in self.held.items() if (said := refusal_of(obj)) is not None}
+
     @property
     def unwanted(self) -> tuple[Ident, ...]:
         """Objects of ours that have to go."""
@@ -71,7 +87,7 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
     """The plan for one entry."""
     choice, provider = observed.choice, observed.choice.provider
     held = {ident_of(resource, obj): obj for resource, obj in observed.held}
-    routing = tenants_of(observed, destinations_of(held, provider, cluster.domain))
+    routing = tenants_of(observed, destinations_of(observed, provider, cluster.domain))
     plan = Plan(
         key=observed.key,
         entry=choice.entry,
@@ -87,7 +103,7 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
     plan = replace(plan, findings=findings)
     try:
         _refuse_what_is_blocked(findings)
-        rendered = rendered_parts(provider, choice.entry, routing.tenants, cluster)
+        rendered = rendered_parts(provider, choice.entry, routing.tenants, cluster, held)
     except InvalidInputError as error:
         return refused(plan, Reason(error.reason), error.message)
     parts = {part.ident: part for part in rendered.parts}
@@ -117,10 +133,9 @@ def claims_of(plan: Plan, departing: Iterable[str]) -> tuple[Claim, ...]:
     `departing` are objects that were deleted and are not known to be gone; those that Sandboxes' rows name and that are
     there no more are such, too, whoever deleted them.
     """
-    wanted = [_claim(plan, part) for part in plan.parts.values()]
-    gone = missing(plan) | (frozenset(departing) - _staying(plan))
+    gone = missing(plan) | (frozenset(departing) - plan.staying)
     return (
-        *wanted,
+        *plan.claims,
         *(Claim(name, None, plan.doors, plan.why_unprovable) for name in sorted(gone)),
     )
 
@@ -130,14 +145,10 @@ def missing(plan: Plan) -> frozenset[str]:
     named = (
         name
         for verdict in plan.verdicts
-        if verdict.was_written and verdict.standing is not Standing.ROUTED
+        if verdict.standing is not Standing.ROUTED and verdict.was_written
         for name in written_names(verdict)
     )
-    return frozenset(named) - _staying(plan)
-
-
-def _staying(plan: Plan) -> frozenset[str]:
-    return frozenset(name for _, _, name in plan.parts.keys() | plan.held.keys())
+    return frozenset(named) - plan.staying
 
 
 def _claim(plan: Plan, part: Part) -> Claim:
@@ -147,7 +158,7 @@ def _claim(plan: Plan, part: Part) -> Claim:
     if part.probe is None:
         return Claim(part.name, "", (), f"a {part.resource.kind} cannot answer a probe")
     ports = part.probe.ports
-    doors = tuple(door for door in plan.doors if ports is None or door.port in ports)
+    doors = plan.doors if ports is None else tuple(door for door in plan.doors if door.port in ports)
     return Claim(part.probe.name, part.probe.config_hash, doors, plan.why_unprovable)
 
 
@@ -169,6 +180,9 @@ def parts_for(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
 
 def own_parts(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
     """The parts that hold a routed Sandbox's rules, each once, in the plan's order of its keys."""
+    if len(verdict.keys) == 1:
+        (key,) = verdict.keys
+        return plan.parts_by_key.get(key, ())
     found = {part.ident: part for key in sorted(verdict.keys) for part in plan.parts_by_key.get(key, ())}
     return tuple(found.values())
 
@@ -197,17 +211,20 @@ def _refuse_what_is_blocked(findings: Mapping[ServiceHost, tuple[Finding, ...]])
                 raise InvalidInputError(finding.blocks_as, finding.message)
 
 
-def rendered_parts(provider: Provider, entry: Entry, tenants: Sequence[Tenant], cluster: Cluster) -> Rendered:
-    """What the provider makes of an entry.
+def rendered_parts(
+    provider: Provider, entry: Entry, tenants: Sequence[Tenant], cluster: Cluster, held: Mapping[Ident, Object]
+) -> Rendered:
+    """What the provider makes of an entry; `held` are those of ours that are there.
 
     Raises:
         InvalidInputError: it cannot be written, such as where somebody else's object has the name.
     """
     rendered = provider.render(entry, tenants, cluster)
     for part in rendered.parts:
-        held = cluster.get(*part.ident)
-        if part.patches is None and held is not None and not is_ours(held):
-            raise name_taken(part)
+        if part.patches is None and part.ident not in held:
+            other = cluster.get(*part.ident)
+            if other is not None and not is_ours(other):
+                raise name_taken(part)
     return rendered
 
 
@@ -225,10 +242,10 @@ def _routable(verdict: Verdict, rendered: Rendered, provider: Provider, entry: E
     return replace(verdict, standing=Standing.REFUSED, keys=frozenset(), reason=Reason.ROUTE_CONFLICT, message=text)
 
 
-def destinations_of(held: Mapping[Ident, Object], provider: Provider | None, domain: str) -> frozenset[ServiceHost]:
-    """The hosts that our objects send requests to by now."""
-    if provider is None:
+def destinations_of(observed: Observed, provider: Provider | None, domain: str) -> frozenset[ServiceHost]:
+    """The hosts that our objects send requests to by now; none where every fork is ready, and nobody will ask."""
+    if provider is None or all(fork.is_ready for member in observed.members for fork in member.forks):
         return frozenset()
     readable = {*provider.reads, *provider.writes}
-    found = [provider.destinations(obj, domain) for ident, obj in held.items() if ident[0] in readable]
+    found = [provider.destinations(obj, domain) for resource, obj in observed.held if resource in readable]
     return frozenset[ServiceHost]().union(*found)

@@ -41,7 +41,7 @@ def make_preview_plan(observed: Observed, cluster: Cluster) -> PreviewPlan:
     owner = next((item for item in observed.members if _ident(item) == (key.namespace, key.name)), None)
     if owner is None:
         return plan
-    routing = tenants_of(observed, destinations_of(held, provider, cluster.domain))
+    routing = tenants_of(observed, destinations_of(observed, provider, cluster.domain))
     verdict = _verdict(observed, owner, routing, cluster)
     if verdict is None:
         return plan
@@ -56,7 +56,7 @@ def make_preview_plan(observed: Observed, cluster: Cluster) -> PreviewPlan:
         Tenant(owner.sandbox.routing_key, ()),
     )
     try:
-        rendered = rendered_parts(provider, choice.entry, (tenant,), cluster)
+        rendered = rendered_parts(provider, choice.entry, (tenant,), cluster, held)
     except InvalidInputError as error:
         return refused(plan, Reason(error.reason), error.message)
     parts = {part.ident: part for part in rendered.parts}

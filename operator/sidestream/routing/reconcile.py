@@ -139,8 +139,8 @@ class RoutingReconciler:
         """Rows for routes that are about to be written for the first time: their Sandboxes' deletion waits for them."""
         has_told = False
         for member, verdicts in _by_member(plan.verdicts):
-            rows = [first_row(plan, verdict) or verdict.row for verdict in verdicts]
             if any(first_row(plan, verdict) is not None for verdict in verdicts):
+                rows = [first_row(plan, verdict) or verdict.row for verdict in verdicts]
                 status = status_of(plan, [row for row in rows if row is not None])
                 has_told |= await self._write(plan.key, member, status)
         return has_told
@@ -150,7 +150,7 @@ class RoutingReconciler:
         has_told = False
         for member, verdicts in _by_member(progress.plan.verdicts):
             rows = [(verdict, next_row(progress, verdict)) for verdict in verdicts]
-            if all(row == verdict.row for verdict, row in rows):
+            if all(row is verdict.row or row == verdict.row for verdict, row in rows):
                 continue
             status = status_of(progress.plan, [row for _, row in rows if row is not None], progress)
             if await self._write(progress.plan.key, member, status):
@@ -166,7 +166,7 @@ class RoutingReconciler:
 
 def _by_member(verdicts: Sequence[Verdict]) -> Iterable[tuple[Member, list[Verdict]]]:
     """The verdicts of each Sandbox; they come in the order of Sandboxes."""
-    for _, group in groupby(verdicts, key=lambda verdict: verdict.member.sandbox.metadata.key):
+    for _, group in groupby(verdicts, key=lambda verdict: id(verdict.member)):
         found = list(group)
         yield found[0].member, found
 

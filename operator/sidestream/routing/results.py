@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict, Unpack
 
 from sidestream.api.conditions import Reason
 from sidestream.api.sandbox import MESH_ENTRY, FindingStatus, RouteStatus
 from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES
-from sidestream.routing.acceptance import is_taken, refusal_of
+from sidestream.routing.acceptance import is_taken
 from sidestream.routing.plan import Plan, own_parts, parts_for, written_names
 from sidestream.routing.proof import NOT_ASKED, Evidence, Proof
 from sidestream.routing.rows import entry_text
@@ -80,6 +80,27 @@ class Progress:
         return _worst([self.known.get(name, Known(PROVEN)) for name in written_names(verdict)])
 
 
+class _Written(TypedDict, total=False):
+    """What a row says of written objects; see `RouteStatus`."""
+
+    provider: str
+    mode: str
+    object: str
+    source: str
+    choice: str
+    findings: tuple[FindingStatus, ...]
+
+
+_NOTHING_WRITTEN: Final[_Written] = {
+    "provider": "None",
+    "mode": "None",
+    "object": "",
+    "source": "",
+    "choice": "",
+    "findings": (),
+}
+
+
 def next_row(progress: Progress, verdict: Verdict) -> RouteStatus | None:
     """The row in one Sandbox's status, None for none."""
     match verdict.standing:
@@ -140,6 +161,8 @@ def _pause(waited: float) -> float:
 def _worst(known: Iterable[Known]) -> Known:
     """One for several objects: not yet before unknown before proven, and the longest wait."""
     known = list(known)
+    if len(known) == 1:
+        return known[0]
     waits = [item.waited for item in known if item.waited is not None]
     waited = max(waits, default=None)
     for evidence in (Evidence.NOT_YET, Evidence.UNKNOWN):
@@ -157,12 +180,12 @@ def _unasked(plan: Plan) -> Known:
 def _routed(progress: Progress, verdict: Verdict) -> RouteStatus:
     plan, known = progress.plan, progress.of(verdict)
     was_proven = verdict.row is not None and verdict.row.state == "Programmed"
-    subject = f"{plan.provider} {_names(plan, verdict)} is written"
     refusal = _refusal(plan, verdict)
     if refusal is not None:
         return _written(plan, verdict, "Written", Reason.ROUTE_NOT_ACCEPTED, refusal)
     if known.proof.evidence is Evidence.PROVEN or (was_proven and (known.waited or 0.0) < GRACE_SECONDS):
         return _written(plan, verdict, "Programmed", Reason.PROGRAMMED, plan.finding)
+    subject = f"{plan.provider} {_names(plan, verdict)} is written"
     if known.proof.evidence is Evidence.UNKNOWN:
         message = f"{subject}, but whether the proxies use it is not known: {known.proof.why}"
         return _written(plan, verdict, "Written", Reason.NOT_VERIFIED, message)
@@ -174,8 +197,9 @@ def _routed(progress: Progress, verdict: Verdict) -> RouteStatus:
 
 def _refusal(plan: Plan, verdict: Verdict) -> str | None:
     """What a controller has against one of the objects that the route depends on."""
-    objects = (plan.held.get(part.ident) for part in parts_for(plan, verdict))
-    return next((said for obj in objects if obj is not None and (said := refusal_of(obj)) is not None), None)
+    if not plan.refusals:
+        return None
+    return next((plan.refusals[part.ident] for part in parts_for(plan, verdict) if part.ident in plan.refusals), None)
 
 
 def _is_left_alone(plan: Plan, verdict: Verdict) -> bool:
@@ -186,26 +210,30 @@ def _is_left_alone(plan: Plan, verdict: Verdict) -> bool:
 
 def _written(plan: Plan, verdict: Verdict, state: State, reason: Reason, message: str) -> RouteStatus:
     entry = plan.entry
-    return _unwritten(plan, verdict, state).model_copy(
-        update={
-            "provider": plan.provider,
-            "mode": "None" if entry is None else str(entry.mode),
-            "object": _names(plan, verdict),
-            "source": "" if entry is None else entry.source or "",
-            "choice": "" if entry is None else entry.why,
-            "findings": _findings(plan, verdict),
-            "reason": reason,
-            "message": message,
-        }
+    return _row(
+        plan,
+        verdict,
+        state,
+        reason,
+        message,
+        provider=plan.provider,
+        mode="None" if entry is None else str(entry.mode),
+        object=_names(plan, verdict),
+        source="" if entry is None else entry.source or "",
+        choice="" if entry is None else entry.why,
+        findings=_findings(plan, verdict),
     )
 
 
 def _findings(plan: Plan, verdict: Verdict) -> tuple[FindingStatus, ...]:
     """What is found about the Service, or about this Sandbox's fork of it."""
+    found = plan.findings.get(verdict.service)
+    if not found:
+        return ()
     forks = {fork.host.name for fork in verdict.member.forks}
     return tuple(
         FindingStatus(reason=finding.reason, message=finding.message)
-        for finding in plan.findings.get(verdict.service, ())
+        for finding in found
         if not finding.fork or finding.fork in forks
     )
 
@@ -216,19 +244,28 @@ def _names(plan: Plan, verdict: Verdict) -> str:
 
 
 def _unwritten(plan: Plan, verdict: Verdict, state: State) -> RouteStatus:
+    return _row(plan, verdict, state, verdict.reason, verdict.message)
+
+
+def _row(
+    plan: Plan, verdict: Verdict, state: State, reason: Reason, message: str, **written: Unpack[_Written]
+) -> RouteStatus:
+    """The row, which is the very object of before where nothing differs: of a thousand nearly all are."""
     entry = entry_text(plan.key, verdict.service)
-    return RouteStatus(
-        service=verdict.service.name,
-        entry=entry,
-        provider="None",
-        mode="None",
-        state=state,
-        reason=verdict.reason,
-        message=verdict.message,
-        gateways=tuple(str(key) for key in plan.gateways) if entry == MESH_ENTRY else (),
-        observed_generation=verdict.member.sandbox.metadata.generation,
-        keys=tuple(sorted(verdict.keys)),
-    )
+    fields = {
+        **_NOTHING_WRITTEN,
+        **written,
+        "service": verdict.service.name,
+        "entry": entry,
+        "state": state,
+        "reason": reason,
+        "message": message,
+        "gateways": tuple(map(str, plan.gateways)) if entry == MESH_ENTRY else (),
+        "observed_generation": verdict.member.sandbox.metadata.generation,
+        "keys": tuple(sorted(verdict.keys)),
+    }
+    before = verdict.row
+    return before if before is not None and vars(before) == fields else RouteStatus.model_validate(fields)
 
 
 def _leaving(verdict: Verdict) -> RouteStatus | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from sidestream.api.labels import manager_of_route
 from sidestream.api.names import shortened
-from sidestream.api.sandbox import MESH_ENTRY, PreviewStatus, RouteStatus, Sandbox
+from sidestream.api.sandbox import MESH_ENTRY, PreviewStatus, RouteStatus
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 
@@ -19,7 +19,7 @@ _LONGEST_MANAGER: Final = 100
 
 def entry_text(key: EntryKey, service: ServiceHost) -> str:
     """What a row about `service` calls the entry."""
-    is_own = key == EntryKey(EntryKind.MESH, service.namespace, service.name)
+    is_own = (key.kind, key.namespace, key.name) == (EntryKind.MESH, service.namespace, service.name)
     return MESH_ENTRY if is_own else str(key)
 
 
@@ -28,17 +28,8 @@ def entry_of_row(row: RouteStatus, namespace: str) -> EntryKey:
     return EntryKey.parse(row.entry) or EntryKey(EntryKind.MESH, namespace, row.service)
 
 
-def rows_about(key: EntryKey, sandbox: Sandbox) -> tuple[RouteStatus, ...]:
-    """What the Sandbox's status says about an entry."""
-    metadata, status = sandbox.metadata, sandbox.status
-    if key.kind is not EntryKind.PREVIEW:
-        return tuple(row for row in status.routes if entry_of_row(row, metadata.namespace) == key)
-    if status.preview is None or (key.namespace, key.name) != (metadata.namespace, metadata.name):
-        return ()
-    return (_as_row(key, status.preview),)
-
-
-def _as_row(key: EntryKey, status: PreviewStatus) -> RouteStatus:
+def row_of_preview(key: EntryKey, status: PreviewStatus) -> RouteStatus:
+    """What a Sandbox's status says about its preview, whose entry `key` is, in the form of a row."""
     return RouteStatus(
         service="",
         entry=str(key),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from sidestream.api.conditions import Reason
@@ -45,7 +45,12 @@ class Verdict:
     @property
     def was_written(self) -> bool:
         """Whether proxies may have had its route."""
-        return self.row is not None and self.row.state in ("Written", "Programmed")
+        return is_written(self.row)
+
+
+def is_written(row: RouteStatus | None) -> bool:
+    """Whether proxies may have the route that a row speaks of."""
+    return row is not None and row.state in ("Written", "Programmed")
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,13 @@ def tenants_of(observed: Observed, destinations: Collection[ServiceHost]) -> Rou
     stand_ins: dict[str, dict[ServiceHost, ServiceHost]] = {}
     verdicts: list[Verdict] = []
     for member in sorted(observed.members, key=_age):
-        for fork in _wanted(member):
+        wanted = _wanted(member)
+        for fork in wanted:
             verdict = _verdict(observed, member, fork, holders, destinations)
             verdicts.append(verdict)
             for key in verdict.keys:
                 stand_ins.setdefault(key, {})[fork.service] = fork.host
-        verdicts += _leaving(member)
+        verdicts += _leaving(member, wanted)
     tenants = tuple(
         Tenant(key, tuple(StandIn(*pair) for pair in sorted(pairs.items()))) for key, pairs in sorted(stand_ins.items())
     )
@@ -85,20 +91,21 @@ def _verdict(
     holders: dict[tuple[str, ServiceHost], Member],
     destinations: Collection[ServiceHost],
 ) -> Verdict:
-    verdict = Verdict(member, fork.service, Standing.UNROUTED, _row(member, fork.service))
+    row = _row(member, fork.service)
     if observed.choice.unrouted:
-        return replace(verdict, reason=Reason.NOT_APPLICABLE, message=observed.choice.unrouted)
+        text = observed.choice.unrouted
+        return Verdict(member, fork.service, Standing.UNROUTED, row, reason=Reason.NOT_APPLICABLE, message=text)
     problem = _problem(observed, member, fork, holders)
     if problem is not None:
         reason = Reason(problem.reason)
-        return replace(verdict, standing=Standing.REFUSED, reason=reason, message=problem.message)
-    has_served = verdict.was_written or fork.host in destinations
+        return Verdict(member, fork.service, Standing.REFUSED, row, reason=reason, message=problem.message)
+    has_served = is_written(row) or fork.host in destinations
     if fork.is_ready or (has_served and member.sandbox.spec.on_fork_unavailable == "Error"):
         # an error beats silently the baseline
         keys = frozenset(key for key in fork.keys if holders.setdefault((key, fork.service), member) is member)
-        return replace(verdict, standing=Standing.ROUTED, keys=keys)
+        return Verdict(member, fork.service, Standing.ROUTED, row, keys)
     text = f"Deployment {fork.deployment} has " + ("no ready pod" if has_served else "not had a ready pod yet")
-    return replace(verdict, standing=Standing.WAITING, reason=Reason.FORK_NOT_READY, message=text)
+    return Verdict(member, fork.service, Standing.WAITING, row, reason=Reason.FORK_NOT_READY, message=text)
 
 
 def _problem(
@@ -125,11 +132,10 @@ def _conflict(message: str) -> InvalidInputError:
     return InvalidInputError(Reason.ROUTE_CONFLICT, message)
 
 
-def _leaving(member: Member) -> Iterator[Verdict]:
+def _leaving(member: Member, wanted: Sequence[Fork]) -> Iterator[Verdict]:
     """Rows about Services of which the Sandbox has, or wants, no fork any more."""
-    wanted = {fork.service.name for fork in _wanted(member)}
     for row in member.rows:
-        if row.service not in wanted:
+        if all(fork.service.name != row.service for fork in wanted):
             service = ServiceHost(member.sandbox.metadata.namespace, row.service)
             yield Verdict(member, service, Standing.LEAVING, row)
 

@@ -22,6 +22,7 @@ from sidestream.routing.providers.preview import Marking
 from sidestream.routing.providers.provider import Part
 from sidestream.routing.table import Tenant
 from unit.routing import gateway_model as model
+from unit.routing.examples import LOOK
 from unit.routing.gateway_model import CONFORMANT, Decision, Product, Request
 from unit.routing.gateway_things import (
     GATEWAY,
@@ -38,7 +39,6 @@ from unit.routing.gateway_things import (
     rule,
     to,
 )
-from unit.routing.istio_strategies import LOOK
 from unit.routing.preview_things import HEADERS, HOST, KEY, PREVIEW, expected_headers, wishing
 from unit.routing.test_httproute_property import FORKS, TENANTS, http_requests, http_rules, our_times
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -39,7 +39,9 @@ from sidestream.kube.port import (
     Resource,
 )
 from sidestream.routing.entries import EntryKey, EntryKind
+from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import marked
+from sidestream.routing.providers.provider import Cluster
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from unit.routing.plain_provider import (
     GATEWAYS,
@@ -90,6 +92,14 @@ class Scene:
         self.mirror.woken.clear()
         self.mirror.follow()
         return set(self.mirror.woken)
+
+
+class NeighbourlyProvider(PlainProvider):
+    """Routes that say so are merged with those of the storefront."""
+
+    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
+        del cluster
+        return (STOREFRONT,) if "beside" in obj["spec"] else ()
 
 
 def rows(*services: str, entry: str = "mesh") -> Callable[[Object], None]:
@@ -362,3 +372,13 @@ def test_a_gateways_route_that_ends_wakes_its_entry_where_something_is_left_of_i
 def test_a_gateways_route_that_changes_otherwise_wakes_its_own_entry_alone() -> None:
     scene = Scene(http_route("storefront", "orders"))
     assert scene.woken_by(http_route("storefront", "orders", timeout="3s")) == {STOREFRONT}
+
+
+def test_a_route_wakes_its_neighbours_and_once_more_when_it_leaves_them() -> None:
+    scene = Scene(http_route("storefront", "orders"))
+    scene.mirror = Mirror(scene.api, (NeighbourlyProvider(),))
+    scene.mirror.follow()
+    assert scene.woken_by(http_route("other", "web", beside="it")) == {STOREFRONT}
+    assert scene.woken_by(http_route("other", "web")) == {STOREFRONT}
+    assert scene.woken_by(http_route("other", "cart")) == set()
+    assert scene.mirror.index.gateways_to(ServiceHost("shop", "web")) == set()

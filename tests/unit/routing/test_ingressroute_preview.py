@@ -21,13 +21,13 @@ from sidestream.routing.providers.ingressroute_match import And, Condition, Not,
 from sidestream.routing.providers.ingressroute_preview import IngressRoutePreviews
 from sidestream.routing.providers.provider import Part
 from sidestream.routing.table import Tenant
+from unit.routing.examples import LOOK
 from unit.routing.istio_things import Objects, tenant
 from unit.routing.preview_things import HEADERS, HOST, KEY, PREVIEW, wishing
 from unit.routing.test_ingressroute_property import FORKS, NOBODY, downs, rendered
 from unit.routing.traefik_model import UNANSWERED, Decision, Request, anonymous, decide, with_forks
 from unit.routing.traefik_things import (
     HEADERS_OF_OTHERS,
-    LOOK,
     ingress_route,
     modes,
     requests,

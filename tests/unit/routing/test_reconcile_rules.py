@@ -18,7 +18,15 @@ from builders import (
 from sidestream.api.conditions import Reason
 from sidestream.api.labels import BASELINE
 from sidestream.errors import ObjectRejectedError, TransientError
-from sidestream.kube.port import DEPLOYMENTS, SERVICES, VIRTUAL_SERVICES, Object
+from sidestream.kube.port import (
+    DEPLOYMENTS,
+    GRPC_ROUTES,
+    HTTP_ROUTES,
+    REFERENCE_GRANTS,
+    SERVICES,
+    VIRTUAL_SERVICES,
+    Object,
+)
 from unit.routing.things import ORDERS_FQDN, fork_deployment, fork_service, to, virtual_service
 from unit.routing.world import OURS, World, fork_host, routed, start_deletion
 
@@ -183,7 +191,8 @@ async def test_ports_that_stay_on_the_baseline_are_named() -> None:
 
 async def test_without_a_mesh_it_says_so_looks_again_and_lets_go() -> None:
     world = World()
-    world.api.unserve(VIRTUAL_SERVICES)
+    for resource in (VIRTUAL_SERVICES, HTTP_ROUTES, GRPC_ROUTES, REFERENCE_GRANTS):
+        world.api.unserve(resource)
     world.fork("alice", finalized("sidestream.dev/cleanup"))
     outcome = await world.reconcile()
     assert world.told() == ("Refused", Reason.MESH_NOT_FOUND)

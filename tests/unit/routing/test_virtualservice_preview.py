@@ -20,8 +20,9 @@ from sidestream.routing.providers import virtualservice_preview
 from sidestream.routing.providers.preview import Marking
 from sidestream.routing.providers.virtualservice_preview import VirtualServicePreviews
 from sidestream.routing.table import Tenant
+from unit.routing.examples import LOOK
 from unit.routing.istio_model import Decision, Request, decide, with_forks
-from unit.routing.istio_strategies import LOOK, requests, rules_of_users
+from unit.routing.istio_strategies import requests, rules_of_users
 from unit.routing.istio_things import Objects, host, shop, tenant
 from unit.routing.istiod_model import Proxy, at_gateway
 from unit.routing.preview_things import HEADERS, HOST, KEY, PREVIEW, expected_headers, previewing, wishing
@@ -145,23 +146,31 @@ def at_preview(objects: list[Object], request: Request) -> Decision | None:
     return decide(at_gateway(objects, PROXY, request.port), request)
 
 
+MARKS = ("baggage", "x-tenant-id")
+
+
 def without_marks(decision: Decision | None) -> Decision | None:
-    """The decision without what it says about headers of requests, which `after` looks at."""
+    """The decision without what it sets and adds to name a tenant, which `after` looks at."""
     if decision is None:
         return None
     rest = json.loads(decision.rest)
     headers = rest.pop("headers", {})
-    kept = {key: value for key, value in headers.items() if key != "request"}
-    return Decision(decision.shares, json.dumps({**rest, **({"headers": kept} if kept else {})}, sort_keys=True))
+    request = {
+        field: {name: value for name, value in values.items() if name not in MARKS}
+        for field, values in headers.pop("request", {}).items()
+    }
+    request = {field: values for field, values in request.items() if values}
+    headers |= {"request": request} if request else {}
+    return Decision(decision.shares, json.dumps({**rest, **({"headers": headers} if headers else {})}, sort_keys=True))
 
 
 def after(decision: Decision, before: dict[str, str]) -> dict[str, str]:
-    """The headers that a routed request has then."""
+    """The headers that name tenants, as a routed request has them then."""
     request = (json.loads(decision.rest).get("headers") or {}).get("request") or {}
     headers = {**before, **request.get("set", {})}
     for name, value in request.get("add", {}).items():
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers
+    return {name: value for name, value in headers.items() if name in MARKS}
 
 
 def is_repeatable(rules: list[dict[str, Any]]) -> bool:

@@ -18,6 +18,8 @@ ROUTES: Final[tuple[Resource, ...]] = (HTTP_ROUTES, GRPC_ROUTES)
 
 _GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 _REGEX: Final = "RegularExpression"
+_PRESENT: Final = "*"
+"""No expression to Istio, but "it is there"."""
 
 
 @dataclass(frozen=True, order=True)
@@ -111,7 +113,7 @@ def _regexes(match: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from ((f"the {part}", call[part]) for part in ("service", "method") if call.get(part))
     for field, what in (("headers", "header"), ("queryParams", "query parameter")):
         for item in match.get(field) or ():
-            if item.get("type") == _REGEX:
+            if item.get("type") == _REGEX and item["value"] != _PRESENT:
                 yield f"{what} {item['name']}", item["value"]
 
 

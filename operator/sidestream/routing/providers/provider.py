@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from sidestream.kube.port import Object, Resource
@@ -75,12 +76,12 @@ class Part:
     stage: int = 0
     patches: Object | None = None
 
-    @property
+    @cached_property
     def ident(self) -> Ident:
         """Which object it is."""
         return ident_of(self.resource, self.obj)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The object's name."""
         return str(self.obj["metadata"]["name"])
@@ -93,7 +94,7 @@ class Rendered:
     parts: tuple[Part, ...] = ()
     finding: str = ""
 
-    @property
+    @cached_property
     def keys(self) -> frozenset[str]:
         """The tenants that have rules; those without have no rule that leads to a Service they fork."""
         return frozenset[str]().union(*(part.keys for part in self.parts))
