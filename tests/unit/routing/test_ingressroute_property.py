@@ -243,7 +243,7 @@ def _guard_by_one_header_of_two(patch: pytest.MonkeyPatch) -> None:
 
 
 def _print_without_brackets(patch: pytest.MonkeyPatch) -> None:
-    real = ingressroute_match._printed
+    real = ingressroute_match.printed
 
     def bare(match: ingressroute_match.Match) -> str:
         text = real(match)
@@ -258,7 +258,7 @@ def _print_without_brackets(patch: pytest.MonkeyPatch) -> None:
             case _:
                 return bare(match)
 
-    patch.setattr(ingressroute_match, "_printed", printed)
+    patch.setattr(ingressroute_match, "printed", printed)
 
 
 MUTANTS: dict[str, Patch] = {
