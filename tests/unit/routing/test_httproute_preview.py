@@ -65,7 +65,8 @@ def front() -> Object:
 
 
 def edge(*objects: Object, of: Object | None = None) -> FakeCluster:
-    return FakeCluster(*objects, of or gateway(), gateway_class(), front(), namespace("shop"), namespace("web"))
+    named = [namespace(name, labelled({"kubernetes.io/metadata.name": name})) for name in ("shop", "web")]
+    return FakeCluster(*objects, of or gateway(), gateway_class(), front(), *named)
 
 
 def entry_in(cluster: FakeCluster) -> Entry:
@@ -346,9 +347,21 @@ def test_the_check_sees_a_broken_preview(name: str, broken: Any, monkeypatch: py
         check_example()
 
 
+def test_a_listener_of_traefik_is_known_outside_by_the_usual_port() -> None:
+    inside = listener(port=8000)
+    found = FakeCluster(wish(), route("shop"), gateway(inside), gateway_class("traefik.io/gateway-controller"))
+    assert entry_in(found).place["address"] == f"http://{PREVIEW}"
+    assert entry_in(edge(wish(), route("shop"), of=gateway(inside))).place["address"] == f"http://{PREVIEW}:8000"
+
+
 # --- what is refused
 
-SELECTED = {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "web"}}}}
+
+def selecting(name: str) -> dict[str, Any]:
+    """Routes of this namespace alone are let in."""
+    return {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}}
+
+
 REFUSED = {
     "no such Gateway": (
         FakeCluster(wish(), route("shop")),
@@ -381,12 +394,26 @@ REFUSED = {
             route("shop"),
             of=gateway(
                 listener(hostname=HOST),
-                listener("previews", hostname="*.preview.example.com", allowedRoutes=SELECTED),
+                listener("previews", hostname="*.preview.example.com", allowedRoutes=selecting("web")),
             ),
         ),
         (
-            "Listener previews of Gateway infra/edge admits no HTTPRoute from namespace shop (allowedRoutes), where "
-            "HTTPRoute shop/shop is, which the preview has to repeat; change allowedRoutes"
+            "Listener previews of Gateway infra/edge admits no HTTPRoute from namespace shop (allowedRoutes), and so "
+            "no preview of its Sandboxes; change allowedRoutes"
+        ),
+    ),
+    "a listener for other namespaces than the route's": (
+        edge(
+            wish(),
+            route("web", place="web"),
+            of=gateway(
+                listener(hostname=HOST),
+                listener("previews", hostname="*.preview.example.com", allowedRoutes=selecting("shop")),
+            ),
+        ),
+        (
+            "Listener previews of Gateway infra/edge admits no HTTPRoute from namespace web (allowedRoutes), where "
+            "HTTPRoute web/web is, which the preview has to repeat; change allowedRoutes"
         ),
     ),
     "nobody's rules": (

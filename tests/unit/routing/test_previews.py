@@ -6,9 +6,10 @@ from typing import Any
 
 from builders import conditioned, created, finalized, generation, having, routing_key, sandbox, without
 from sidestream.api.conditions import Reason
-from sidestream.kube.port import SANDBOXES, SERVICES, VIRTUAL_SERVICES, Object
+from sidestream.kube.port import HTTP_ROUTES, SANDBOXES, SERVICES, VIRTUAL_SERVICES, Object
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.results import GRACE_SECONDS
+from unit.routing import gateway_things as gateway_api
 from unit.routing.preview_things import HOST, KEY, PREVIEW, previewing
 from unit.routing.test_virtualservice_edge import bound, front, gateway
 from unit.routing.things import fork_deployment, fork_service
@@ -120,6 +121,30 @@ async def test_a_preview_and_routes_of_one_sandbox_do_not_touch_each_others_rows
     await made.reconcile(KEY)
     assert state(made) == ("Programmed", "Programmed")
     assert [row["service"] for row in made.rows()] == ["orders"]
+
+
+async def test_at_a_gateway_of_the_gateway_api_it_is_several_objects() -> None:
+    edge = {"kind": "Gateway", "name": "edge", "namespace": "infra"}
+    made = World(
+        gateway_api.gateway(),
+        gateway_api.gateway_class(),
+        gateway_api.http_route("web", gateway_api.rule(), parentRefs=[gateway_api.GATEWAY], hostnames=[HOST]),
+        has_prober=False,
+    )
+    add(made, "alice", previewing(**edge))
+    await made.reconcile(KEY)
+    found = said(made)
+    assert found is not None
+    names = found["object"].split(", ")
+    assert [made.api.live(HTTP_ROUTES, name) is not None for name in names] == [True, True]
+    assert (found["state"], found["reason"], found["services"]) == ("Written", "NotVerified", ["orders"])
+    start_deletion(made, "alice")
+    await made.reconcile(KEY)
+    assert [made.api.live(HTTP_ROUTES, name) for name in names] == [None, None]
+    assert said(made) is not None
+    await made.clock.advance(5.0)
+    await made.reconcile(KEY)
+    assert said(made) is None
 
 
 # --- when it is written

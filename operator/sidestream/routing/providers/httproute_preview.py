@@ -35,6 +35,7 @@ from sidestream.routing.providers.httproute_shards import Piece, sharded
 from sidestream.routing.providers.httproute_user import rules_of
 from sidestream.routing.providers.preview import (
     ADDRESS,
+    PORTS,
     TENANT,
     Marking,
     PreviewCarrier,
@@ -98,7 +99,7 @@ class HTTPRoutePreviews(PreviewCarrier):
             place={
                 _GROUPS: groups,
                 TENANT: preview.tenant,
-                ADDRESS: address_of(preview.host, [(item["port"], item["protocol"] == "HTTPS") for item in used]),
+                ADDRESS: address_of(preview.host, [_reached_at(item, groups) for item in used]),
             },
             doors=at,
             why_unprovable=why,
@@ -157,6 +158,16 @@ class HTTPRoutePreviews(PreviewCarrier):
                         f"{user.origin} changes header {min(changed)}, by which a preview's requests name their tenant"
                     )
         _refuse_ties(groups)
+
+
+def _reached_at(listener: dict[str, Any], groups: Sequence[PreviewGroup]) -> tuple[int, bool]:
+    """The port by which a listener is known outside, and whether it is for TLS.
+
+    A listener of Traefik has the port of an entry point within its pods, which stands for the usual one outside.
+    """
+    is_tls = listener["protocol"] == "HTTPS"
+    is_of_traefik = any(group.group.is_weighted for group in groups)
+    return (PORTS[is_tls] if is_of_traefik else listener["port"]), is_tls
 
 
 def _refuse_ties(groups: Sequence[PreviewGroup]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sidestream.errors import InvalidInputError
 from sidestream.kube.apply import canonical_hash
-from sidestream.kube.port import GATEWAYS, Object
+from sidestream.kube.port import GATEWAYS, HTTP_ROUTES, Object
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.httproute_grants import is_granted
 from sidestream.routing.providers.httproute_groups import Group, key_of, title
@@ -116,6 +116,8 @@ def tables_of(preview: Asked, listeners: Sequence[Listener], cluster: Cluster) -
         )
     found: dict[str, Repeated] = {}
     for listener in common:
+        # whoever may not attach a route there must not get one by a Sandbox
+        _refuse_a_foreigner(preview, listener, cluster)
         for route in tables[_spot(listener)]:
             _refuse_if_not_admitted(preview, listener, route, cluster)
             before = found.get(_ident(route))
@@ -221,6 +223,16 @@ def _refuse_different_hosts(attached: Sequence[tuple[Object, Attachment]], of: s
                 f"{title(routes[0])} and {title(route)} both have rules for {of or 'any host'} and differ in their "
                 "hostnames, by which Traefik weighs rules, which a preview cannot repeat; give them the same"
             )
+
+
+def _refuse_a_foreigner(preview: Asked, listener: Listener, cluster: Cluster) -> None:
+    gateway = cluster.get(GATEWAYS, preview.namespace, preview.name)
+    own = {"kind": HTTP_ROUTES.kind, "metadata": {"namespace": preview.key.namespace}}
+    if gateway is not None and not admits(listener, gateway, own, cluster):
+        raise conflict(
+            f"Listener {listener['name']} of Gateway {preview.gateway} admits no {HTTP_ROUTES.kind} from namespace "
+            f"{preview.key.namespace} (allowedRoutes), and so no preview of its Sandboxes; change allowedRoutes"
+        )
 
 
 def _refuse_if_not_admitted(preview: Asked, listener: Listener, route: Object, cluster: Cluster) -> None:

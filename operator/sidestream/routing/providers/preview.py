@@ -29,7 +29,8 @@ ADDRESS: Final = "address"
 TENANT: Final = "tenant"
 """Key in the `place` of a preview's entry: the routing key of its Sandbox."""
 
-_PORTS: Final = {False: 80, True: 443}
+PORTS: Final = {False: 80, True: 443}
+"""The usual ports, without TLS and with it."""
 
 
 class PreviewCarrier:
@@ -154,11 +155,11 @@ def covers(wide: str, narrow: str) -> bool:
 
 def address_of(host: str, ports: Iterable[tuple[int, bool]]) -> str:
     """Where browsers find the host, given the ports and whether each is for TLS, which is preferred."""
-    found = sorted(ports, key=lambda item: (not item[1], item[0] != _PORTS[item[1]], item[0]))
+    found = sorted(ports, key=lambda item: (not item[1], item[0] != PORTS[item[1]], item[0]))
     if not found:
         return ""
     port, is_tls = found[0]
-    return f"{'https' if is_tls else 'http'}://{host}" + ("" if port == _PORTS[is_tls] else f":{port}")
+    return f"{'https' if is_tls else 'http'}://{host}" + ("" if port == PORTS[is_tls] else f":{port}")
 
 
 def conflict(message: str) -> InvalidInputError:
