@@ -2,8 +2,8 @@
 
 Its streams are its argument, a JSON list of `{"way", "host", "port", "headers"}`, and it ends when its input does.
 `way` is `kept` (HTTP/1.1 on one connection), `new` (each on its own) or `h2` (streams of one HTTP/2 connection without
-TLS). At its end it prints a list of `[stream, begin, end, who]`: the stream's place in the argument, wall clock seconds, and
-who answered as `flow.wire.echo` says, or in brackets what came instead.
+TLS). At its end it prints a list of `[stream, begin, end, who]`: the stream's place in the argument, wall clock
+seconds, and who answered as `flow.wire.echo` says, or in brackets what came instead.
 """
 
 from __future__ import annotations

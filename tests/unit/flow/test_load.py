@@ -53,10 +53,10 @@ def test_every_way_tells_who_answered_and_what_came_instead() -> None:
     headers = [["baggage", "tenant=ann"]]
     ways = [("kept", ports["http1"]), ("new", ports["http1"]), ("h2", ports["http2"]), ("new", free_port())]
     asked = [{"way": way, "host": "127.0.0.1", "port": port, "headers": headers} for way, port in ways]
-    with subprocess.Popen([sys.executable, ECHO, json.dumps(roles)]) as echo:
+    with subprocess.Popen([sys.executable, str(ECHO), json.dumps(roles)]) as echo:
         try:
             wait_until(lambda: all(is_open(port) for port in ports.values()), 20, "the echo to listen")
-            command = [sys.executable, PROGRAM, json.dumps(asked)]
+            command = [sys.executable, str(PROGRAM), json.dumps(asked)]
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as load:
                 time.sleep(2)
                 output, _ = load.communicate(timeout=30)
