@@ -5,7 +5,7 @@ SHELL := /usr/bin/env bash
 NAME ?=
 KEEP ?=
 
-.PHONY: help setup demo test test-unit schedules check format generate lab-up lab-down bench
+.PHONY: help setup demo test test-unit schedules properties check format generate lab-up lab-down bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test-unit: setup ## Only the tests that need no cluster (5 min)
 
 schedules: setup ## 20,000 random schedules of the hand-off, for a nightly run (25 min; in `make test` it is 200)
 	@SIDESTREAM_SCHEDULES=20000 .venv/bin/python -m pytest --quiet tests/unit/kafka/test_model.py
+
+properties: setup ## 5,000 random sets of users' routes for each provider, for a nightly run (10 min; in `make test` it is 1,000)
+	@SIDESTREAM_EXAMPLES=5000 .venv/bin/python -m pytest --quiet tests/unit/routing/test_table.py tests/unit/routing/test_virtualservice_modes.py \
+		tests/unit/routing/test_httproute_property.py tests/unit/routing/test_ingressroute_property.py
 
 check: setup ## Format, lint, types, layers, generated files fresh (30 s)
 	@hack/check

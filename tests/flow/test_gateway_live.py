@@ -108,8 +108,7 @@ async def evidence(peers: Peers, written: Written, *, is_there: bool) -> set[Evi
 async def test_a_tenants_request_at_a_gateway_reaches_its_fork_and_nobody_elses_does(
     way: Way, kubeconfig: str, image: str, namespace: str
 ) -> None:
-    async with connect(kubeconfig) as api:
-        peers = Peers(api, kubeconfig, image, namespace, ROLES)
+    async with connect(kubeconfig) as api, Peers(api, kubeconfig, image, namespace, ROLES).connected() as peers:
         proofs = Proofs(peers)
         theirs = await api.apply(way.resource, way.manifest(namespace), manager=GITOPS)
 

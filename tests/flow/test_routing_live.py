@@ -20,17 +20,22 @@ from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT, MANAGER, Peers
 from flow.wire.proving import Proofs, Written
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.kube.client import connect
-from sidestream.kube.port import VIRTUAL_SERVICES, Object
+from sidestream.kube.port import HTTP_ROUTES, VIRTUAL_SERVICES, Object
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.providers.httproute import HTTPRouteProvider
+from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.table import StandIn, Tenant
-from untouched import GITOPS
+from untouched import GITOPS, Snapshot, reapplied
 
 ROLES = ("orders", "orders-alice", "orders-bob", "inventory")
 OF_ALICE: Line = ("baggage", "tenant=alice")
 OF_BOB: Line = ("baggage", "tenant=bob")
 PORTS = {HTTP1: HTTP_PORT, WEBSOCKET: HTTP_PORT, HTTP2: HTTP2_PORT, GRPC: GRPC_PORT}
+
+
+ProviderOf = Callable[[HeaderSettings], Provider]
 
 
 @dataclass(frozen=True)
@@ -50,27 +55,31 @@ class Place:
         """A tenant with a fork of `orders`, `orders-<key>` unless it is said."""
         return Tenant(key, (StandIn(self.host(), self.host(fork or f"orders-{key}")),))
 
-    async def user_writes(self, *rules: dict[str, Any], wait_for: str = "") -> Object:
-        """The VirtualService that a team would have for `orders`; waits until the rule of this name is followed."""
+    async def user_writes(
+        self, *rules: dict[str, Any], wait_for: str = "", hosts: Sequence[str] = ("orders",), at: str = "orders"
+    ) -> Object:
+        """The VirtualService of a team; waits until requests that call themselves `at` follow the rule of this name."""
         obj = {
             "apiVersion": VIRTUAL_SERVICES.api_version,
             "kind": VIRTUAL_SERVICES.kind,
             "metadata": {"name": "orders", "namespace": self.peers.namespace},
-            "spec": {"hosts": ["orders"], "http": list(rules)},
+            "spec": {"hosts": list(hosts), "http": list(rules)},
         }
         written = await self.peers.api.apply(VIRTUAL_SERVICES, obj, manager=GITOPS)
 
         async def is_followed() -> bool:
-            (told,) = await self.ask(Ask(self.host().fqdn))
+            (told,) = await self.ask(Ask(at))
             return told.headers.get("x-rule") == wait_for
 
         if wait_for:
             await until(is_followed, f"the proxies follow rule {wait_for}")
         return written
 
-    async def route(self, *tenants: Tenant, mode: HeaderMode = HeaderMode.BAGGAGE) -> Written:
+    async def route(
+        self, *tenants: Tenant, mode: HeaderMode = HeaderMode.BAGGAGE, by: ProviderOf = VirtualServiceProvider
+    ) -> Written:
         """Write what Sidestream renders for these tenants, and wait until the proxies prove it."""
-        provider = VirtualServiceProvider(HeaderSettings(mode=mode))
+        provider = by(HeaderSettings(mode=mode))
         key = EntryKey(EntryKind.MESH, self.peers.namespace, "orders")
         (written,) = await self.proofs.write(provider, [(key, tenants)])
         return written
@@ -83,8 +92,9 @@ class Place:
         return [told.who for told in await self.ask(*(Ask(self.host().fqdn, path, headers=lines) for path in paths))]
 
     async def clear(self) -> None:
-        for item in await self.peers.api.list(VIRTUAL_SERVICES, self.peers.namespace):
-            await self.peers.api.delete(VIRTUAL_SERVICES, self.peers.namespace, item["metadata"]["name"])
+        for resource in (VIRTUAL_SERVICES, HTTP_ROUTES):
+            for item in await self.peers.api.list(resource, self.peers.namespace):
+                await self.peers.api.delete(resource, self.peers.namespace, item["metadata"]["name"])
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +114,12 @@ Open = Callable[[], AbstractAsyncContextManager[Place]]
 
 @pytest.fixture
 def opened(kubeconfig: str, image: str, namespace: str) -> Open:
-    """Opens the place; when it closes all VirtualServices are gone."""
+    """Opens the place; when it closes all routes are gone."""
 
     @asynccontextmanager
     async def open_place() -> AsyncIterator[Place]:
-        async with connect(kubeconfig) as api:
-            place = Place(Peers(api, kubeconfig, image, namespace, ROLES))
+        async with connect(kubeconfig) as api, Peers(api, kubeconfig, image, namespace, ROLES).connected() as peers:
+            place = Place(peers)
             try:
                 yield place
             finally:
@@ -159,9 +169,12 @@ NAMED_BY_BAGGAGE: dict[str, tuple[tuple[Line, ...], str]] = {
 }
 
 
-async def test_a_tenant_is_named_by_a_member_of_the_baggage_in_every_protocol(opened: Open) -> None:
+@pytest.mark.parametrize("provider", [VirtualServiceProvider, HTTPRouteProvider])
+async def test_a_tenant_is_named_by_a_member_of_the_baggage_in_every_protocol(
+    opened: Open, provider: ProviderOf
+) -> None:
     async with opened() as place:
-        await place.route(place.tenant("alice"), place.tenant("bob"))
+        await place.route(place.tenant("alice"), place.tenant("bob"), by=provider)
         cases = [(protocol, name) for protocol in PORTS for name in NAMED_BY_BAGGAGE]
         asks = [
             Ask(place.host().fqdn, "/", "GET", NAMED_BY_BAGGAGE[name][0], protocol, PORTS[protocol])
@@ -214,6 +227,32 @@ async def test_an_overlay_wins_over_an_older_rule_of_the_user_because_it_names_n
         await place.peers.api.apply(VIRTUAL_SERVICES, public, manager=MANAGER)
         await place.proofs.gone([written])
         assert await place.who(OF_ALICE) == ["orders"], "the older one wins where both are public"
+
+
+async def test_a_name_between_the_short_and_the_full_one_is_that_of_another_host(opened: Open) -> None:
+    async with opened() as place:
+        half = f"orders.{place.peers.namespace}"
+        await place.user_writes(rule("far", to=(f"inventory.{place.peers.namespace}",)), wait_for="far")
+        (told,) = await place.ask(Ask(place.host().fqdn))
+        assert (told.status, told.who) == (503, None), "a destination spelled so leads nowhere"
+
+        await place.user_writes(rule("near"), wait_for="near")
+        await place.user_writes(rule("half", to=("inventory",)), hosts=(half,), wait_for="half", at=half)
+        assert [told.who for told in await place.ask(Ask("orders"), Ask(half))] == ["orders", "inventory"]
+
+
+async def test_a_gitops_controller_meets_whoever_writes_to_its_objects(opened: Open) -> None:
+    async with opened() as place:
+        before = await place.user_writes(rule("theirs"), wait_for="theirs")
+        manifest = {name: before[name] for name in ("apiVersion", "kind", "spec")}
+        manifest["metadata"] = {"name": "orders", "namespace": place.peers.namespace}
+        assert await reapplied(place.peers.api, [(VIRTUAL_SERVICES, manifest)]) == []
+
+        edited = {**manifest, "spec": {"hosts": ["orders"], "http": [rule("ours")]}}
+        after = await place.peers.api.apply(VIRTUAL_SERVICES, edited, manager=MANAGER)
+        assert Snapshot.of([before]).differences([after])
+        (line,) = await reapplied(place.peers.api, [(VIRTUAL_SERVICES, manifest)])
+        assert "conflict" in line.lower()
 
 
 async def test_what_a_team_tries_on_its_baseline_spares_tenants(opened: Open) -> None:

@@ -22,11 +22,19 @@ class ServiceHost:
         return f"{self.name}.{self.namespace}.svc.{self.domain}"
 
     def is_named_by(self, host: str, namespace: str) -> bool:
-        """Whether `host`, written in an object of `namespace`, means this Service (wildcards: see `is_covered_by`)."""
+        """Whether `host`, in an object of Istio in `namespace`, means this Service (wildcards: see `is_covered_by`).
+
+        Only the short name, in the Service's own namespace, and the full one do; see `is_half_named_by`.
+        """
         spelled = host.lower()
-        if "." not in spelled:
-            return spelled == self.name and namespace == self.namespace
-        return spelled in (self.fqdn, f"{self.name}.{self.namespace}", f"{self.name}.{self.namespace}.svc")
+        return spelled == self.fqdn or (spelled == self.name and namespace == self.namespace)
+
+    def is_half_named_by(self, host: str) -> bool:
+        """Whether `host` is `name.namespace` or `name.namespace.svc`.
+
+        Clients reach the Service by them, but to Istio a name with a dot is a full one, of some other host.
+        """
+        return host.lower() in (f"{self.name}.{self.namespace}", f"{self.name}.{self.namespace}.svc")
 
     def is_covered_by(self, host: str) -> bool:
         """Whether `host` is a wildcard that this Service falls under, such as `*.shop.svc.cluster.local`."""

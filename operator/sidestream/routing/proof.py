@@ -32,7 +32,7 @@ PROBE_DOMAIN: Final = "sidestream-probe.invalid"
 """Host names under it are nobody's (RFC 2606); a redirect there carries a hash, and is not followed."""
 
 _ANSWER: Final = re.compile(r"sidestream-probe ([0-9a-f]{16,64})")
-_REDIRECT: Final = re.compile(rf"https?://([0-9a-f]{{16,63}})\.{re.escape(PROBE_DOMAIN)}(?:[:/].*)?")
+_REDIRECT: Final = re.compile(rf"(?:https?:)?//([0-9a-f]{{16,63}})\.{re.escape(PROBE_DOMAIN)}(?:[:/].*)?")
 _ASK_SECONDS: Final = 5.0
 _AT_ONCE: Final = 8
 """Questions under way at the same time: the prober and its proxy are small."""

@@ -1,12 +1,13 @@
-"""Sends many requests from where it runs and says who answered each; reads them from its input as JSON.
+"""Sends many requests from where it runs and says who answered each; reads lists of them, each a line of JSON.
 
 A request is `{"protocol", "address", "port", "host", "method", "path", "headers"}`: it goes to `address` and calls
 itself `host`, and `headers` is a list of name and value for every line. `protocol` is `http1`, `http2` (without TLS),
 `grpc` (a unary call) or `websocket`.
 
-The output is a list in the same order of `{"status", "headers", "said"}`: `said` is what `flow.wire.echo` answered, and
-None where somebody else did; then `text` is the beginning of the body. A request without an answer has `error` instead.
-In a pod it runs as it is here (see `flow.wire.programs`), so it imports nothing of this repository.
+The output is a line for each line, a list in the same order of `{"status", "headers", "said"}`: `said` is what
+`flow.wire.echo` answered, None where somebody else did; then `text` is the beginning of the body. A request without an
+answer has `error` instead. In a pod it runs as it is here (see `flow.wire.programs`), so it imports nothing of this
+repository.
 """
 
 from __future__ import annotations
@@ -166,4 +167,5 @@ def _text(value: str | bytes) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(ask_all(json.load(sys.stdin)))))  # noqa: T201 - its output is the answer
+    for line in sys.stdin:
+        print(json.dumps(asyncio.run(ask_all(json.loads(line)))), flush=True)  # noqa: T201 - its output is the answer

@@ -1,17 +1,31 @@
-"""Random values from Hypothesis as a list: the same ones in every run, for tests that use them all at once."""
+"""Random values from Hypothesis as a list: the same ones in every run, for tests that use them all at once.
+
+Hypothesis now and then takes a constant from the modules that happen to be imported; here it must not, for these are
+others when other tests run too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 Value = TypeVar("Value")
 
-_TRIES: Final = 15
-"""Random values for each that is kept."""
+_TRIES: Final = 60
+"""Random values for each that is kept, at most."""
+
+_SPARE: Final = 4
+"""Telling values for each that is kept: neighbours are often variations of each other."""
+
+
+class _EnoughError(Exception):
+    """Ends the drawing."""
 
 
 def drawn(
@@ -27,14 +41,17 @@ def drawn(
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
     )
     @given(strategy)
     def collect(value: Value) -> None:
         if telling(value):
             found.setdefault(repr(value), value)
+        if len(found) == _SPARE * count:
+            raise _EnoughError
 
-    collect()
-    # neighbours are often variations of each other
+    with patch.object(HypothesisProvider, "_maybe_draw_constant", return_value=None), suppress(_EnoughError):
+        collect()
     values = list(found.values())[:: max(1, len(found) // count)][:count]
     assert len(values) == count, f"only {len(values)} different values"
     return values

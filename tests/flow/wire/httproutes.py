@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flow.wire.asking import GRPC, HTTP1, HTTP2, Ask, Line
 from flow.wire.drawing import drawn
 from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT
-from flow.wire.property import EFFECTIVE_PATH, RouteSet
+from flow.wire.property import EFFECTIVE_PATH, RouteSet, arriving_at
 from flow.wire.tenants import SHARED, forks_of, tenants_of
 from sidestream.kube.port import HTTP_ROUTES, Object
 from sidestream.routing.entries import EntryKey, EntryKind
@@ -185,7 +185,7 @@ def _set(
         tenants=tenants_of(forks, namespace),
         forks=forks,
         asks=tuple(asks),
-        effective=tuple(effective),
+        effective=tuple(effective) or arriving_at(host),
     )
 
 

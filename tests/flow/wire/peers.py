@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from flow.cluster import until
 from flow.wire import programs
@@ -27,6 +29,7 @@ HTTP_PORT, HTTP2_PORT, GRPC_PORT = 80, 81, 82
 
 _FIRST_PORT = 8000
 _ASK_SECONDS = 180.0
+_LONGEST_ANSWER = 2**27
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,20 @@ class Peers:
     image: str
     namespace: str
     roles: tuple[str, ...]
+    line: asyncio.subprocess.Process | None = None
+    """A client that runs already, see `connected`."""
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Peers]:
+        """The same with a client that stays, so that not each question has to start one."""
+        process = await asyncio.create_subprocess_exec(
+            *self._client_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=_LONGEST_ANSWER
+        )
+        try:
+            yield replace(self, line=process)
+        finally:
+            process.kill()
+            await process.wait()
 
     async def start(self) -> None:
         """Echo and client; ready when this returns. Each role has a Service of its name."""
@@ -59,11 +76,18 @@ class Peers:
 
     async def ask(self, asks: Sequence[Ask]) -> list[Told]:
         """Send them all from the client's pod; in their order."""
-        question = json.dumps([ask.to_json() for ask in asks])
+        question = json.dumps([ask.to_json() for ask in asks]) + "\n"
+        async with asyncio.timeout(_ASK_SECONDS):
+            if self.line is None:
+                answers = await asyncio.to_thread(run, self._client_command(), stdin=question, timeout=_ASK_SECONDS)
+            else:
+                answers = await _exchange(self.line, question)
+        return [Told.from_json(answer) for answer in json.loads(answers)]
+
+    def _client_command(self) -> list[str]:
         place = ["--kubeconfig", self.kubeconfig, "--namespace", self.namespace, f"deploy/{CLIENT}"]
         command = ["exec", "--stdin", *place, "--container", "app", "--", "python", f"{programs.FOLDER}/client.py"]
-        answers = await asyncio.to_thread(run, [program("kubectl"), *command], stdin=question, timeout=_ASK_SECONDS)
-        return [Told.from_json(answer) for answer in json.loads(answers)]
+        return [program("kubectl"), *command]
 
     def _ports(self, role: str) -> tuple[int, int]:
         first = _FIRST_PORT + 2 * self.roles.index(role)
@@ -103,6 +127,16 @@ class Peers:
     async def _is_ready(self, name: str) -> bool:
         live = await self.api.get(DEPLOYMENTS, self.namespace, name)
         return live is not None and live.get("status", {}).get("readyReplicas", 0) > 0
+
+
+async def _exchange(line: asyncio.subprocess.Process, question: str) -> str:
+    assert line.stdin is not None
+    assert line.stdout is not None
+    line.stdin.write(question.encode())
+    await line.stdin.drain()
+    answer = await line.stdout.readline()
+    assert answer, "the client has ended"
+    return answer.decode()
 
 
 def _object(resource: Resource, namespace: str, name: str, spec: Object) -> Object:

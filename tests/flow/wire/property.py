@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from flow.cluster import until
-from flow.wire.asking import Ask, Line, Told
-from flow.wire.peers import Peers
+from flow.wire.asking import GRPC, HTTP1, HTTP2, Ask, Line, Told
+from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT, Peers
 from flow.wire.proving import Proofs
 from sidestream.kube.port import Object, Resource
 from sidestream.routing.entries import EntryKey
@@ -23,7 +23,7 @@ from untouched import GITOPS, Snapshot, reapplied
 EFFECTIVE_PATH = "/.well-known/effective"
 """Where rules of users say that the proxies have them."""
 
-SET_BY_ROUTES = frozenset({"x-variant", "x-a", "x-rule", "location"})
+SET_BY_ROUTES = frozenset({"x-variant", "x-a", "x-c", "x-rule", "location"})
 """Headers that routes of the tests set."""
 
 TAGS: Mapping[str, tuple[tuple[Line, ...], ...]] = {
@@ -38,8 +38,9 @@ TAGS: Mapping[str, tuple[tuple[Line, ...], ...]] = {
 class RouteSet:
     """A user's routes for one host, and what is asked of it.
 
-    `entries` are those that the provider writes for; `users` are the manifests, and `effective` are requests that rules
-    of theirs answer with `x-rule: effective`. `forks` says for each tenant's key who answers for it in whose place.
+    `entries` are those that the provider writes for; `users` are the manifests. `effective` are requests that tell that
+    the proxies have them: rules answer with `x-rule: effective`, or the echo shows that it was asked with this header.
+    `forks` says for each tenant's key who answers for it in whose place.
     """
 
     name: str
@@ -117,10 +118,11 @@ class Trial:
 
         async def are_effective() -> bool:
             answers = await self.peers.ask(asks)
-            return all(answer.headers.get("x-rule") == "effective" for answer in answers)
+            return all(
+                told.headers.get("x-rule", "".join(told.seen.get("x-rule", ()))) == "effective" for told in answers
+            )
 
-        if asks:
-            await until(are_effective, "the proxies have all of the users' routes")
+        await until(are_effective, "the proxies have all of the users' routes")
 
     async def decisions(self) -> list[list[Decision]]:
         """What becomes of every case of every set."""
@@ -148,3 +150,10 @@ class Trial:
 
 def _place(manifest: Object) -> tuple[str, str]:
     return manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
+
+
+def arriving_at(host: str) -> tuple[Ask, ...]:
+    """What is effective where users have no rules: requests that arrive, at every port of the Service."""
+    lines = (("x-rule", "effective"),)
+    ports = {HTTP_PORT: HTTP1, HTTP2_PORT: HTTP2, GRPC_PORT: GRPC}
+    return tuple(Ask(host, headers=lines, protocol=protocol, port=port) for port, protocol in ports.items())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from flow.wire.asking import GRPC, HTTP1, HTTP2, Ask
 from flow.wire.drawing import drawn
 from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT
-from flow.wire.property import EFFECTIVE_PATH, RouteSet
+from flow.wire.property import EFFECTIVE_PATH, RouteSet, arriving_at
 from flow.wire.tenants import crowd, forks_of, tenants_of
 from sidestream.kube.port import DESTINATION_RULES, VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
@@ -22,7 +22,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.virtualservice import GUARDED_FROM
 from sidestream.routing.providers.virtualservice_words import mesh_name
 from unit.routing.istio_model import SPELLINGS, Request, decide
-from unit.routing.istio_strategies import answering, forwarding, matches
+from unit.routing.istio_strategies import matches, rules_with
 
 ISTIO_DOMAIN = "istio.wire.example"
 """Hosts at the Istio Gateway are under it."""
@@ -37,13 +37,12 @@ _NOT_FOR_THE_WIRE = ("aFieldOfTheFuture", "fault", "mirrors")
 """What the API server drops, what is a matter of chance, and what Istio refuses beside `mirror`."""
 
 
-def _narrowed(rule: dict[str, Any], alternatives: list[dict[str, Any]]) -> dict[str, Any]:
-    return {**rule, "match": alternatives}
-
-
 _conditions = st.lists(matches.filter(bool), min_size=1, max_size=2)
-_narrow = st.builds(_narrowed, st.one_of(forwarding, forwarding, forwarding, answering), _conditions)
-_rules = st.builds(list.__add__, st.lists(_narrow, min_size=2, max_size=5), st.lists(forwarding, max_size=1))
+_rules = st.builds(
+    list.__add__,
+    st.lists(rules_with(_conditions), min_size=2, max_size=5),
+    st.lists(rules_with(st.just([])), max_size=1),
+)
 """Rules that leave requests to those after them more often than the unit tests' do."""
 
 
@@ -152,7 +151,7 @@ def _in_the_mesh(
         tenants=(*tenants_of(forks, namespace), *crowd(namespace, name, CROWD if number % 4 == 0 else 0)),
         forks=forks,
         asks=tuple(asks),
-        effective=(Ask(host.fqdn, EFFECTIVE_PATH),) if rules else (),
+        effective=(Ask(host.fqdn, EFFECTIVE_PATH),) if rules else arriving_at(host.fqdn),
     )
 
 

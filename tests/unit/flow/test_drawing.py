@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import strategies as st
 
 from flow.wire.drawing import drawn
 
+TESTS = Path(__file__).parents[2]
 NUMBERS = st.integers(0, 10_000)
 
 
 def test_the_same_values_come_in_every_run() -> None:
     assert drawn(NUMBERS, 20, salt=1) == drawn(NUMBERS, 20, salt=1)
+
+
+def test_they_do_so_whatever_else_is_imported() -> None:
+    program = """
+import sys
+sys.path[:0] = [{tests!r}]
+{more}
+from hypothesis import strategies as st
+from flow.wire.drawing import drawn
+print(drawn(st.lists(st.integers(0, 10**12), min_size=3), 20, salt=1))
+"""
+    outputs = set()
+    for more in ("", "import sidestream.kube.client, sidestream_sdk"):
+        code = program.format(tests=str(TESTS), more=more)
+        outputs.add(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+
+    assert len(outputs) == 1
 
 
 def test_another_salt_gives_others() -> None:

@@ -98,8 +98,9 @@ def test_the_service_is_found_as_that_of_the_chart_and_leads_to_the_entry_points
     service, deployment = object_of("Service"), object_of("Deployment")
     assert service["metadata"]["labels"]["app.kubernetes.io/name"] == "traefik"
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    for port in service["spec"]["ports"]:
-        assert f"--entryPoints.{port['name']}.address=:{port['targetPort']}" in container["args"]
+    targets = {port["name"]: port["targetPort"] for port in service["spec"]["ports"]}
+    for name in ("web", "websecure"):
+        assert f"--entryPoints.{name}.address=:{targets[name]}" in container["args"]
 
 
 def test_the_deployment_tells_what_it_was_made_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

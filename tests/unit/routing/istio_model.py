@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import Any
 
 SPELLINGS = {
-    "orders": {"orders", "orders.shop", "orders.shop.svc", "orders.shop.svc.cluster.local"},
-    "inventory": {"inventory", "inventory.shop", "inventory.shop.svc", "inventory.shop.svc.cluster.local"},
+    "orders": {"orders", "orders.shop.svc.cluster.local"},
+    "inventory": {"inventory", "inventory.shop.svc.cluster.local"},
 }
 """How objects of namespace `shop` may write the Services that tests fork."""
 

@@ -10,8 +10,8 @@ from unit.routing.things import ORDERS
 NAMED = {
     "short, same namespace": ("orders", "shop", True),
     "short, another namespace": ("orders", "billing", False),
-    "with namespace": ("orders.shop", "billing", True),
-    "with namespace and svc": ("orders.shop.svc", "billing", True),
+    "with namespace": ("orders.shop", "shop", False),
+    "with namespace and svc": ("orders.shop.svc", "shop", False),
     "full": ("orders.shop.svc.cluster.local", "billing", True),
     "full, other letters": ("Orders.shop.svc.cluster.local", "billing", True),
     "another Service": ("orders2", "shop", False),
@@ -25,6 +25,21 @@ NAMED = {
 @pytest.mark.parametrize(("host", "namespace", "is_named"), NAMED.values(), ids=NAMED)
 def test_a_host_names_the_service(host: str, namespace: str, *, is_named: bool) -> None:
     assert ORDERS.is_named_by(host, namespace) is is_named
+
+
+HALF_NAMED = {
+    "with namespace": ("orders.shop", True),
+    "with namespace and svc": ("orders.shop.svc", True),
+    "with other letters": ("Orders.Shop", True),
+    "short": ("orders", False),
+    "full": ("orders.shop.svc.cluster.local", False),
+    "same name elsewhere": ("orders.billing", False),
+}
+
+
+@pytest.mark.parametrize(("host", "is_half_named"), HALF_NAMED.values(), ids=HALF_NAMED)
+def test_clients_spell_it_in_ways_that_mean_another_host_to_istio(host: str, *, is_half_named: bool) -> None:
+    assert ORDERS.is_half_named_by(host) is is_half_named
 
 
 COVERED = {

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +33,7 @@ from sidestream.routing.providers.httproute_render import GroupRenderer
 from sidestream.routing.providers.httproute_rules import RouteDialect
 from sidestream.routing.table import StandIn, Tenant
 from unit.routing import gateway_model as model
+from unit.routing.examples import EXAMPLES
 from unit.routing.gateway_model import Decision, Product, Request
 from unit.routing.gateway_things import (
     GATEWAY,
@@ -51,7 +51,6 @@ from unit.routing.gateway_things import (
     to,
 )
 
-EXAMPLES = int(os.environ.get("SIDESTREAM_EXAMPLES", "1000"))
 SHARES = {"mesh": 40, "gateway": 40, "grpc": 20}
 """Per cent of the examples."""
 

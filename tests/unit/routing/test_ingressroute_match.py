@@ -21,8 +21,9 @@ from sidestream.routing.providers.ingressroute_match import (
 )
 from sidestream.routing.providers.ingressroute_regex import why_not_re2
 from sidestream.routing.providers.ingressroute_scope import scope_of
+from unit.routing.examples import LOOK
 from unit.routing.traefik_model import Request, holds
-from unit.routing.traefik_things import LOOK, matches, requests
+from unit.routing.traefik_things import matches, requests
 
 HOST = Condition("Host", ("a.b",))
 PATH = Condition("Path", ("/x",))

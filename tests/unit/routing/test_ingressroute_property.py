@@ -27,9 +27,10 @@ from sidestream.routing.providers.ingressroute_rules import IngressRouteDialect
 from sidestream.routing.providers.ingressroute_services import Backends
 from sidestream.routing.providers.provider import Part
 from sidestream.routing.table import Rule, Tenant
+from unit.routing.examples import LOOK
 from unit.routing.istio_things import Objects, tenant
 from unit.routing.traefik_model import Decision, Request, anonymous, decide, with_forks
-from unit.routing.traefik_things import HEADERS_OF_ALICE, HEADERS_OF_OTHERS, LOOK, modes, requests, users
+from unit.routing.traefik_things import HEADERS_OF_ALICE, HEADERS_OF_OTHERS, modes, requests, users
 
 ALICE = tenant("alice", "orders", "inventory")
 BOB = tenant("bob", "orders")

@@ -17,12 +17,11 @@ from sidestream.routing.providers import virtualservice, virtualservice_rules
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider
 from sidestream.routing.providers.virtualservice_rules import VirtualServiceDialect
 from sidestream.routing.table import Dialect, Rule, Tenant
+from unit.routing.examples import EXAMPLES, LOOK
 from unit.routing.istio_model import Request, decide, with_forks
 from unit.routing.istio_strategies import (
-    EXAMPLES,
     HEADERS_OF_ALICE,
     HEADERS_OF_OTHERS,
-    LOOK,
     forked,
     modes,
     requests,

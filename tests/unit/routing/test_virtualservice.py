@@ -58,7 +58,14 @@ def test_a_service_without_users_rules_is_an_entry_of_our_own() -> None:
 
 
 def test_over_a_users_rules_it_is_exported_to_the_namespaces_by_name() -> None:
-    rule = {"route": [to(weight=1), to("inventory", weight=0), to("ledger.billing", weight=1), to("api.example.com")]}
+    rule = {
+        "route": [
+            to(weight=1),
+            to("inventory", weight=0),
+            to("ledger.billing.svc.cluster.local", weight=1),
+            to("api.example.com"),
+        ]
+    }
     found = entry(shop(virtual_service("mine", rule)))
     assert (found.mode, found.source) == (Mode.OVERLAY, "shop/mine")
     assert found.place["exportTo"] == ["shop", "web"]
@@ -100,7 +107,7 @@ def test_our_own_object_is_nobodys_rules() -> None:
 
 
 def test_a_virtual_service_concerns_the_services_that_its_hosts_name() -> None:
-    obj = virtual_service("mine", DEFAULT, hosts=["orders", "ledger.billing", "api.example.com"])
+    obj = virtual_service("mine", DEFAULT, hosts=["orders", "ledger.billing.svc.cluster.local", "api.example.com"])
     assert list(PROVIDER.entries_of(obj, shop())) == [
         EntryKey(EntryKind.MESH, "billing", "ledger"),
         EntryKey(EntryKind.MESH, "shop", "orders"),
@@ -113,12 +120,19 @@ def test_a_wildcard_concerns_the_services_that_it_covers() -> None:
     assert [key.name for key in PROVIDER.entries_of(obj, cluster)] == ["ledger", "orders"]
 
 
+def test_half_of_a_name_concerns_the_service_that_clients_mean_by_it() -> None:
+    obj = virtual_service("mine", {"route": [to()]}, hosts=["orders.shop.svc"])
+    assert [key.name for key in PROVIDER.entries_of(obj, shop())] == ["orders"]
+
+
 def test_our_own_object_concerns_no_entry_as_a_users() -> None:
     assert not list(PROVIDER.entries_of(part(entry(shop()), "alice").obj, shop()))
 
 
 def test_destinations_are_all_services_that_rules_send_to() -> None:
-    obj = virtual_service("mine", {"route": [to(), to("api.example.com")]}, {"route": [to("ledger.billing.svc")]})
+    obj = virtual_service(
+        "mine", {"route": [to(), to("api.example.com")]}, {"route": [to("ledger.billing.svc.cluster.local")]}
+    )
     assert PROVIDER.destinations(obj, "cluster.local") == {host("orders"), host("ledger", "billing")}
     assert not PROVIDER.destinations(virtual_service("mine", http=None), "cluster.local")
 

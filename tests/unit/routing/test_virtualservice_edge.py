@@ -65,10 +65,10 @@ def at(obj: Object, when: str, place: str = "shop") -> Object:
 
 
 def test_a_virtual_service_at_a_gateway_is_an_entry() -> None:
-    assert entry(edge(bound("edge", {"route": [to(), to("ledger.billing")]}))) == Entry(
+    assert entry(edge(bound("edge", {"route": [to(), to("ledger.billing.svc.cluster.local")]}))) == Entry(
         key=SHOP_EDGE,
         mode=Mode.BESIDE,
-        rules=({"match": [{}], "route": [to(ORDERS_FQDN), to("ledger.billing")]},),
+        rules=({"match": [{}], "route": [to(ORDERS_FQDN), to("ledger.billing.svc.cluster.local")]},),
         reaches=frozenset([host("orders"), host("ledger", "billing")]),
         source="shop/edge",
         place={

@@ -27,12 +27,12 @@ from sidestream.routing.providers import (
 from sidestream.routing.providers.virtualservice import GUARDED_FROM, VirtualServiceProvider
 from sidestream.routing.providers.virtualservice_patch import without_rules
 from sidestream.routing.table import Rule
+from unit.routing.examples import LOOK
 from unit.routing.istio_model import Request, decide, with_forks
 from unit.routing.istio_strategies import (
     EXTRAS,
     HEADERS_OF_ALICE,
     HEADERS_OF_OTHERS,
-    LOOK,
     forked,
     matches,
     modes,

@@ -5,21 +5,14 @@ Rules lead to `orders` and `inventory`, which tenants fork, and elsewhere.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from builders import Modifier, thing
 from sidestream.config import HeaderMode
 from sidestream.kube.port import INGRESS_ROUTES, SERVICES, TRAEFIK_SERVICES, Object
 from unit.routing.traefik_model import Request
-
-EXAMPLES = int(os.environ.get("SIDESTREAM_EXAMPLES", "1000"))
-"""Random sets of rules, tenants and requests for each property; the thorough run takes 5,000 and more."""
-
-LOOK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Lines = list[tuple[str, str]]
 

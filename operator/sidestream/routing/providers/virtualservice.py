@@ -141,10 +141,14 @@ def _entries_of_root(root: Object, cluster: Cluster) -> Iterable[EntryKey]:
     if is_for_the_mesh(root):
         hosts = root["spec"]["hosts"]
         named = {service_at(host, metadata["namespace"], cluster.domain) for host in hosts if not host.startswith("*")}
-        wild = [host for host in hosts if host.startswith("*")]
-        services = [_host(item, cluster) for item in _users_services(cluster)] if wild else []
-        covered = {service for service in services if any(service.is_covered_by(host) for host in wild)}
-        for service in named | covered:
+        loose = [host for host in hosts if host.startswith("*") or "." in host]
+        services = [_host(item, cluster) for item in _users_services(cluster)] if loose else []
+        meant = {
+            service
+            for service in services
+            if any(service.is_covered_by(host) or service.is_half_named_by(host) for host in loose)
+        }
+        for service in named | meant:
             if service is not None:
                 yield EntryKey(EntryKind.MESH, service.namespace, service.name)
     if gateways_of(root):

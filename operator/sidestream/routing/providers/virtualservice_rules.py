@@ -51,17 +51,14 @@ def portable(rule: Rule, namespace: str, domain: str) -> Rule:
 def service_at(host: str, namespace: str, domain: str) -> ServiceHost | None:
     """The Service that `host` means in a VirtualService of `namespace`; None where it is no Service of the cluster.
 
-    A name such as `example.com` may also be that of a Service `example` in a namespace `com`: nothing tells them apart.
+    Istio completes a short name, and takes every other one for a full name.
     """
     spelled = host.lower()
-    words = spelled.removesuffix(f".svc.{domain}").removesuffix(".svc").split(".")
-    match words:
-        case [name] if name == spelled and name not in ("", "*"):
-            return ServiceHost(namespace, name, domain)
-        case [name, elsewhere] if name not in ("", "*") and elsewhere:
-            return ServiceHost(elsewhere, name, domain)
-        case _:
-            return None
+    if "." not in spelled:
+        return None if spelled in ("", "*") else ServiceHost(namespace, spelled, domain)
+    name, dot, elsewhere = spelled.removesuffix(f".svc.{domain}").partition(".")
+    found = ServiceHost(elsewhere, name, domain)
+    return found if dot and spelled == found.fqdn and name not in ("", "*") and "." not in elsewhere else None
 
 
 def services_of(rules: Iterable[Rule], namespace: str, domain: str) -> frozenset[ServiceHost]:

@@ -73,8 +73,9 @@ def mesh_rules(
         InvalidInputError: tenants cannot be given rules; the message names the object, and the rule where it is about
             one.
     """
-    found = sorted((item for item in users_of(cluster) if is_about(item, service)), key=key_of)
-    found = [item for item in found if is_visible_anywhere(item)]
+    users = [item for item in users_of(cluster) if is_for_the_mesh(item) and is_visible_anywhere(item)]
+    found = sorted((item for item in users if is_about(item, service)), key=key_of)
+    _refuse_half_names([item for item in users if item not in found], service)
     if not found:
         return None
     if len(found) > 1:
@@ -143,6 +144,17 @@ def refuse_a_bad_handover(virtual_service: Object, target: str, ours: Collection
             return
         if goal not in ours:
             raise conflict(f"{subject} comes before the one that delegates to {target}; move that one to the top")
+
+
+def _refuse_half_names(virtual_services: Sequence[Object], service: ServiceHost) -> None:
+    """A host of ours would take the requests from one that Istio knows only when they are spelled as it is."""
+    for item in virtual_services:
+        for host in item["spec"]["hosts"]:
+            if service.is_half_named_by(host):
+                raise conflict(
+                    f"VirtualService {key_of(item)} names host {host}, which Istio takes for another than "
+                    f"{service.fqdn}, so its rules hold only for requests that spell it so; write the full name"
+                )
 
 
 def _mode(virtual_service: Object, service: ServiceHost) -> Mode:
