@@ -10,11 +10,15 @@ import json
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 _PATIENCE_SECONDS = 30.0
+_PAUSE_SECONDS = 0.01
+_AT_ONCE = 64
 
 
 class Server(asyncio.Protocol):
@@ -99,6 +103,30 @@ def timed(requests: list[dict[str, Any]], rounds: int, warm_up: int) -> list[lis
     return times
 
 
+def watch(requests: Iterator[dict[str, Any]]) -> None:
+    """Print each request's tenant once it is answered as it says."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for request in requests:
+            pool.submit(_repeat, request)
+
+
+def _repeat(request: dict[str, Any]) -> None:
+    line = None
+    while True:
+        try:
+            line = line or Line(request)
+            _, _, body = line.ask()
+        except OSError:
+            line, body = None, ""
+        if body == request["until"]:
+            break
+        time.sleep(_PAUSE_SECONDS)
+    if line is not None:
+        line.close()
+    sys.stdout.write(json.dumps(request["tenant"]) + "\n")
+    sys.stdout.flush()
+
+
 async def serve(roles: list[tuple[int, str]]) -> None:
     """Answer on each port with a name, for ever."""
     loop = asyncio.get_running_loop()
@@ -114,6 +142,8 @@ def main() -> None:
             asyncio.run(serve([(int(port), name) for port, name in zip(words[::2], words[1::2], strict=True)]))
         case ["ask"]:
             sys.stdout.write(json.dumps(ask(json.load(sys.stdin))))
+        case ["watch"]:
+            watch(json.loads(line) for line in sys.stdin)
         case ["time", rounds, warm_up]:
             sys.stdout.write(json.dumps(timed(json.load(sys.stdin), int(rounds), int(warm_up))))
         case _:

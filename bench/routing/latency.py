@@ -72,7 +72,7 @@ def measure(pods: Pods, tenants: int, rounds: int, console: Console) -> dict[str
         _bring_about(pods, way, tenants)
     hosts = [QUIET, ALSO_QUIET, *(way.host for way in WAYS)]
     times = pods.times([_baseline(pods, host) for host in hosts], rounds, WARM_UP)
-    return dict(_figures(dict(zip(hosts, times, strict=True))))
+    return dict(figures(dict(zip(hosts, times, strict=True))))
 
 
 def baggage(size: int = BAGGAGE_BYTES) -> str:
@@ -135,7 +135,8 @@ def _of_tenant(pods: Pods, way: Way, number: int) -> Request:
     return Request(pods.host(way.host), (line,))
 
 
-def _figures(times: dict[str, list[int]]) -> Iterator[tuple[str, Figure]]:
+def figures(times: dict[str, list[int]]) -> Iterator[tuple[str, Figure]]:
+    """What is told of the microseconds at each host."""
     quiet = statistics.median(times[QUIET])
     for way in WAYS:
         median = statistics.median(times[way.host])

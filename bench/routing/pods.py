@@ -70,6 +70,13 @@ class Pods:
         spec = {"selector": {"app": BACKEND}, "ports": ports}
         self.cluster.apply(SERVICES, {**_head(SERVICES, self.namespace, name), "spec": spec})
 
+    def deploy_named(self, name: str, who: str) -> None:
+        """A Deployment and a Service of this name; its pods answer with what their variable WHO says."""
+        self._run(name, ["serve", str(_PORTS[BASELINE]), "$(WHO)"], is_in_mesh=False, who=who)
+        ports = [{"name": "http", "port": PORT, "targetPort": _PORTS[BASELINE]}]
+        spec = {"selector": {"app": name}, "ports": ports}
+        self.cluster.apply(SERVICES, {**_head(SERVICES, self.namespace, name), "spec": spec})
+
     def host(self, service: str) -> str:
         """The full name of a Service in the namespace."""
         return f"{service}.{self.namespace}.svc.cluster.local"
@@ -84,18 +91,22 @@ class Pods:
         times: list[list[int]] = json.loads(self._exec(["time", str(rounds), str(warm_up)], requests))
         return times
 
-    def _exec(self, words: Sequence[str], requests: Sequence[Request]) -> str:
+    def command(self, *words: str) -> list[str]:
+        """The command line that runs `in_pod` in the client's pod."""
         place = ["exec", "--stdin", "--namespace", self.namespace, f"deploy/{CLIENT}", "--container", "app", "--"]
-        command = self.cluster.kubectl_command(*place, "python", f"{_FOLDER}/{_PROGRAM.name}", *words)
-        question = json.dumps([request.to_json() for request in requests])
-        return run(command, stdin=question, timeout=_LONG_SECONDS)
+        return self.cluster.kubectl_command(*place, "python", f"{_FOLDER}/{_PROGRAM.name}", *words)
 
-    def _run(self, name: str, words: list[str] | None, *, is_in_mesh: bool) -> None:
+    def _exec(self, words: Sequence[str], requests: Sequence[Request]) -> str:
+        question = json.dumps([request.to_json() for request in requests])
+        return run(self.command(*words), stdin=question, timeout=_LONG_SECONDS)
+
+    def _run(self, name: str, words: list[str] | None, *, is_in_mesh: bool, who: str = "") -> None:
         program = ["-c", "import signal; signal.pause()"] if words is None else [f"{_FOLDER}/{_PROGRAM.name}", *words]
         container: Object = {
             "name": "app",
             "image": self.image,
             "command": ["python", *program],
+            "env": [{"name": "WHO", "value": who}],
             "volumeMounts": [{"name": "bench", "mountPath": _FOLDER, "readOnly": True}],
             "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
         }
