@@ -71,6 +71,10 @@ def selecting_by(*expressions: Object) -> Modifier:
     return having("spec.sandboxes", {"selector": {"matchExpressions": list(expressions)}})
 
 
+def previewing(gateway: dict[str, str], **more: str) -> Modifier:
+    return having("spec.preview", {"gateway": gateway, "host": "alice.preview.example.com", **more})
+
+
 NAMED = [{"name": "app", "image": "a:1"}, {"name": "sidecar", "image": "b:1"}]
 UNNAMED = [{"image": "a:1"}, {"name": "sidecar", "image": "b:1"}]
 
@@ -89,6 +93,13 @@ GOOD: list[tuple[str, str, tuple[Modifier, ...]]] = [
     ),
     ("a lifetime", "Sandbox", (ttl("3d12h"),)),
     ("no replicas", "Sandbox", (workload(replicas=0),)),
+    ("a preview", "Sandbox", (previewing({"name": "public"}),)),
+    (
+        "a preview of a host, at another namespace's Gateway",
+        "Sandbox",
+        (previewing({"kind": "IstioGateway", "namespace": "infra", "name": "main"}, of="shop.example.com"),),
+    ),
+    ("a preview at Traefik", "Sandbox", (previewing({"kind": "Traefik", "name": "websecure"}),)),
     ("a RouteGroup by names", "RouteGroup", ()),
     ("a RouteGroup of 64 names", "RouteGroup", (of_sandboxes(*(f"s{n}" for n in range(64))),)),
     ("a RouteGroup by labels", "RouteGroup", (of_labels({"release": "42"}),)),
@@ -164,6 +175,22 @@ BAD: list[tuple[str, str, tuple[Modifier, ...], str]] = [
     ("a lifetime of nothing", "Sandbox", (ttl("0h0m"),), "spec.lifetime.ttl"),
     ("a lifetime in weeks", "Sandbox", (ttl("2w"),), "spec.lifetime.ttl"),
     ("a lifetime from nowhere", "Sandbox", (ttl("2h", "Birth"),), "spec.lifetime.from"),
+    ("a preview nowhere", "Sandbox", (having("spec.preview", {"host": "a.example.com"}),), "spec.preview.gateway"),
+    ("a preview at an unknown gateway", "Sandbox", (previewing({"kind": "Nginx", "name": "x"}),), "gateway.kind"),
+    (
+        "an entry point in a namespace",
+        "Sandbox",
+        (previewing({"kind": "Traefik", "name": "web", "namespace": "shop"}),),
+        "spec.preview.gateway.namespace",
+    ),
+    ("a preview of a wildcard", "Sandbox", (previewing({"name": "x"}, host="*.example.com"),), "spec.preview.host"),
+    ("a preview of a short name", "Sandbox", (previewing({"name": "x"}, host="alice"),), "spec.preview.host"),
+    (
+        "a preview of itself",
+        "Sandbox",
+        (previewing({"name": "x"}, of="alice.preview.example.com"),),
+        "host must be another one",
+    ),
     ("a RouteGroup without a key", "RouteGroup", (without("spec.routingKey"),), "spec.routingKey"),
     ("a RouteGroup's key with capitals", "RouteGroup", (routing_key("Release"),), "spec.routingKey"),
     ("a RouteGroup's key that is too long", "RouteGroup", (routing_key("a" * 41),), "spec.routingKey"),

@@ -87,6 +87,7 @@ KINDS: Final = (
             Column("Reason", ".reason", condition="Ready"),
             # a string, as kubectl shows a date by its age and this one lies ahead
             Column("Expires", ".status.expiresAt"),
+            Column("Preview", ".status.preview.address"),
             _AGE,
         ),
         rules=rules.SANDBOX_RULES,

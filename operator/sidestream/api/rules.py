@@ -63,6 +63,16 @@ SANDBOX_RULES: Final[Rules] = {
             "each container needs its name where several are changed",
         ),
     ),
+    ("spec", "preview"): (
+        Rule("!has(self.of) || self.of != self.host", "host must be another one than that of which it is a preview"),
+    ),
+    ("spec", "preview", "gateway"): (
+        Rule(
+            "self.kind != 'Traefik' || !has(self.namespace)",
+            "an entry point of Traefik is in no namespace; leave namespace out",
+            ".namespace",
+        ),
+    ),
 }
 
 ROUTE_GROUP_RULES: Final[Rules] = {

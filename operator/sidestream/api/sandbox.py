@@ -11,6 +11,7 @@ from sidestream.api.conditions import Condition
 
 DNS_LABEL_40 = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
 DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+HOST_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$"
 
 MESH_ENTRY = "mesh"
 """The `entry` of a route by which callers within the cluster come to a Service."""
@@ -89,6 +90,43 @@ class Drain(Model):
     )
 
 
+class PreviewGateway(Model):
+    """Where requests from outside come in."""
+
+    kind: Literal["Gateway", "IstioGateway", "Traefik"] = Field(
+        default="Gateway",
+        description="Gateway: of the Gateway API. IstioGateway: of networking.istio.io. Traefik: an entry point of "
+        "Traefik, which IngressRoutes name.",
+    )
+    namespace: Annotated[
+        str | None,
+        Field(min_length=1, max_length=63, description="The Gateway's; the Sandbox's when left out. Traefik has none."),
+    ] = None
+    name: Annotated[
+        str, Field(min_length=1, max_length=253, description="The Gateway's name, or Traefik's entry point.")
+    ]
+
+
+HostName = Annotated[str, Field(min_length=1, max_length=253, pattern=HOST_NAME)]
+
+
+class Preview(Model):
+    """An address of the Sandbox's own: requests to `host` are routed as those to `of`, and made the tenant's.
+
+    For browsers, which set no header by themselves.
+    """
+
+    gateway: PreviewGateway
+    host: Annotated[HostName, Field(description="What the Sandbox is called, such as alice.preview.example.com.")]
+    of: Annotated[
+        HostName | None,
+        Field(
+            description="The host whose rules hold for the preview, too; may be left out where users have rules for "
+            "one host only at the gateway."
+        ),
+    ] = None
+
+
 class SandboxSpec(Model):
     """What the developer wants."""
 
@@ -116,6 +154,7 @@ class SandboxSpec(Model):
         description="Give everything to the baseline and run no fork, until it is false again; what is in the Sandbox "
         "stays.",
     )
+    preview: Preview | None = None
 
 
 class FindingStatus(Model):
@@ -177,6 +216,24 @@ class RouteStatus(Model):
     )
 
 
+class PreviewStatus(Model):
+    """The preview as the reconciler of its route last saw it; that reconciler alone writes it."""
+
+    address: str = Field(
+        default="", description="Such as https://alice.preview.example.com; empty while it may not show the Sandbox."
+    )
+    object: str = Field(default="", description="The names of the written objects, separated by commas.")
+    state: Literal["Pending", "Written", "Programmed", "Refused"]
+    reason: str
+    message: str = ""
+    services: tuple[str, ...] = Field(
+        default=(),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="The Services in whose place a proxy may send the preview's requests to the Sandbox's forks.",
+    )
+    observed_generation: int = Field(default=0, description="Generation of the Sandbox that this answers.")
+
+
 class KafkaStatus(Model):
     """One consumer's hand-off as its KafkaRoute says."""
 
@@ -204,6 +261,7 @@ class SandboxStatus(Model):
     )
     workloads: tuple[WorkloadStatus, ...] = Field(default=(), json_schema_extra=list_map("deployment"))
     routes: tuple[RouteStatus, ...] = Field(default=(), json_schema_extra=list_map("service", "entry"))
+    preview: PreviewStatus | None = None
     kafka: tuple[KafkaStatus, ...] = Field(default=(), json_schema_extra=list_map("consumer"))
     last_changed_at: str | None = Field(
         default=None, description="When the spec was last seen to change, RFC 3339 in UTC."

@@ -45,9 +45,27 @@ class Choice:
 
 def choose(key: EntryKey, cluster: Cluster, providers: Sequence[Provider]) -> Choice:
     """What carries the routes of an entry."""
-    if key.kind is EntryKind.MESH:
-        return _for_the_mesh(key, cluster, providers)
-    return _for_a_gateway(key, cluster, providers)
+    match key.kind:
+        case EntryKind.MESH:
+            return _for_the_mesh(key, cluster, providers)
+        case EntryKind.PREVIEW:
+            return _for_a_preview(key, cluster, providers)
+        case _:
+            return _for_a_gateway(key, cluster, providers)
+
+
+def _for_a_preview(key: EntryKey, cluster: Cluster, providers: Sequence[Provider]) -> Choice:
+    """The one provider that knows the kind of gateway that the Sandbox names."""
+    for provider in providers:
+        if EntryKind.PREVIEW not in provider.carries:
+            continue
+        try:
+            entry = provider.entry(key, cluster)
+        except InvalidInputError as error:
+            return Choice(refusal=error)
+        if entry is not None:
+            return Choice(provider, entry, services=entry.reaches, doors=entry.doors)
+    return Choice()
 
 
 def _for_a_gateway(key: EntryKey, cluster: Cluster, providers: Sequence[Provider]) -> Choice:

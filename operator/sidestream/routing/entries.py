@@ -1,7 +1,7 @@
 """Entries: the places where a proxy chooses a request's backend, each with the rules that users have for it.
 
-There is one for every Service in the mesh, and one for every object of a user that leads requests from outside to
-Services. Whatever is written for tenants is written per entry, by one writer.
+There is one for every Service in the mesh, one for every object of a user that leads requests from outside to Services,
+and one for every preview. Whatever is written for tenants is written per entry, by one writer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from sidestream.routing.table import Rule
 
 
 class EntryKind(StrEnum):
-    """What names an entry: a Service, or the kind of a user's object at a gateway."""
+    """What names an entry: a Service, the kind of a user's object at a gateway, or a Sandbox with a preview."""
 
     MESH = "Mesh"
     VIRTUAL_SERVICE = "VirtualService"
     HTTP_ROUTE = "HTTPRoute"
     GRPC_ROUTE = "GRPCRoute"
     INGRESS_ROUTE = "IngressRoute"
+    PREVIEW = "Preview"
 
 
 _KINDS: Final[dict[str, EntryKind]] = {item.value: item for item in EntryKind}
@@ -29,7 +30,7 @@ _KINDS: Final[dict[str, EntryKind]] = {item.value: item for item in EntryKind}
 
 @dataclass(frozen=True, order=True)
 class EntryKey:
-    """Which entry: the Service of the mesh, or the user's object at a gateway."""
+    """Which entry: the Service of the mesh, the user's object at a gateway, or the Sandbox whose preview it is."""
 
     kind: EntryKind
     namespace: str

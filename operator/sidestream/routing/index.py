@@ -23,8 +23,9 @@ from sidestream.kube.reflector import Change
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import entry_of, is_ours
+from sidestream.routing.preview_index import PreviewIndex, are_forks_available, preview_of
 from sidestream.routing.providers.provider import Cluster, Provider
-from sidestream.routing.rows import entry_of_row
+from sidestream.routing.rows import entry_of_row, row_of_preview
 from sidestream.runtime.reconcile import ObjectKey
 
 ObjectId = tuple[Resource, ObjectKey]
@@ -43,11 +44,14 @@ class KnownSandbox:
 
     @cached_property
     def rows(self) -> Mapping[EntryKey, tuple[RouteStatus, ...]]:
-        """What its status says of each entry."""
+        """What its status says of each entry, and nothing of a preview that is wanted and not spoken of yet."""
         found: dict[EntryKey, tuple[RouteStatus, ...]] = {}
         for row in self.sandbox.status.routes:
             entry = entry_of_row(row, self.sandbox.metadata.namespace)
             found[entry] = (*found.get(entry, ()), row)
+        preview, said = preview_of(self.sandbox), self.sandbox.status.preview
+        if preview is not None:
+            found[preview] = () if said is None else (row_of_preview(preview, said),)
         return found
 
 
@@ -81,6 +85,7 @@ class RoutingIndex:
                 self._readers[resource].append(provider)
         self._carried = {resource for provider in providers for resource in (*provider.reads, *provider.writes)}
         self._sandboxes: dict[ObjectKey, KnownSandbox] = {}
+        self._previews = PreviewIndex()
         self._tenancies: dict[str, Tenancy] = {}
         self._rows: dict[EntryKey, set[ObjectKey]] = defaultdict(set)
         self._fork_services: dict[ServiceHost, dict[ObjectKey, Object]] = defaultdict(dict)
@@ -170,7 +175,7 @@ class RoutingIndex:
             concerned |= self._take_deployment(obj, is_gone=is_gone)
         if resource == ROUTE_GROUPS:
             self._tenancies.pop(key.namespace, None)
-            concerned |= self._entries_in(key.namespace)
+            concerned |= self._entries_in(key.namespace) | self._previews.within(key.namespace)
         if resource == NAMESPACES and change.type != "MODIFIED":
             concerned |= self.all_entries()
         return concerned
@@ -183,6 +188,7 @@ class RoutingIndex:
             return {ours}
         if is_ours(obj) or resource not in self._readers:
             return set()
+        previews = self._previews.concerned_by(resource.group)
         before, said = self._forget_said(ident), self._said(resource, obj)
         now = _Says() if is_gone else said
         if now.entries:
@@ -197,7 +203,7 @@ class RoutingIndex:
         }
         # of one that is gone what it says by now: Services may have come that its wildcards cover
         concerned = before.entries | said.entries | before.neighbours | said.neighbours | told
-        return {entry for entry in concerned if self._matters(entry)}
+        return {entry for entry in concerned if self._matters(entry)} | previews
 
     def _take_sandbox(self, key: ObjectKey, raw: Object, *, is_gone: bool) -> set[EntryKey]:
         before = self._sandboxes.pop(key, None)
@@ -209,10 +215,11 @@ class RoutingIndex:
             rows_now = set(now.rows)
             for entry in rows_now:
                 self._rows[entry].add(key)
+        previews = self._previews.take(key, None if now is None else now.sandbox)
         if now is not None and before is not None and _facts(now) == _facts(before):
             return set()
         self._tenancies.pop(key.namespace, None)
-        return self._entries_to_forks(self._forked_by.get(key, {})) | rows_before | rows_now
+        return self._entries_to_forks(self._forked_by.get(key, {})) | rows_before | rows_now | previews
 
     def _take_service(self, key: ObjectKey, obj: Object, *, is_gone: bool) -> set[EntryKey]:
         before = self._stands_for.pop(key, None)
@@ -221,7 +228,7 @@ class RoutingIndex:
             service, sandbox = before
             _drop(self._fork_services, service, key)
             _drop(self._forked_by, sandbox, key)
-            concerned = self._entries_to(service)
+            concerned = self._entries_to(service) | self._previews_with(sandbox)
         labels = obj["metadata"].get("labels") or {}
         if is_ours(obj) and BASELINE_SERVICE in labels and SANDBOX in labels and not is_gone:
             service = ServiceHost(key.namespace, labels[BASELINE_SERVICE], self._cluster.domain)
@@ -229,7 +236,7 @@ class RoutingIndex:
             self._stands_for[key] = (service, sandbox)
             self._fork_services[service][key] = obj
             self._forked_by[sandbox][key] = obj
-            return concerned | self._entries_to(service)
+            return concerned | self._entries_to(service) | self._previews_with(sandbox)
         if before is not None:
             return concerned
         own = ServiceHost(key.namespace, key.name, self._cluster.domain)
@@ -285,8 +292,18 @@ class RoutingIndex:
     # --- relations
 
     def _entries_to_forks(self, forks: Iterable[ObjectKey]) -> set[EntryKey]:
-        """The entries to the Services that these fork Services stand in for."""
-        return {entry for key in forks for entry in self._entries_to(self._stands_for[key][0])}
+        """The entries to the Services that these fork Services stand in for, and the previews that may lead there."""
+        stands_for = [self._stands_for[key] for key in forks]
+        return {
+            entry
+            for service, sandbox in stands_for
+            for entry in self._entries_to(service) | self._previews_with(sandbox)
+        }
+
+    def _previews_with(self, sandbox: ObjectKey) -> set[EntryKey]:
+        """The previews of a Sandbox and of those with the same key; RouteGroups' keys are left to the next look."""
+        known = self._sandboxes.get(sandbox)
+        return set() if known is None else self._previews.of_tenant(known.sandbox.routing_key)
 
     def _entries_to(self, service: ServiceHost) -> set[EntryKey]:
         """The mesh's own entry of a Service, and all others whose rules lead to it."""
@@ -325,8 +342,10 @@ def _parsed(raw: Object) -> KnownSandbox | None:
 
 def _facts(known: KnownSandbox) -> tuple[Any, ...]:
     """What of a Sandbox decides its routes; its status is mostly our own word."""
-    metadata = known.sandbox.metadata
-    return metadata.uid, metadata.generation, metadata.deletion_timestamp, known.raw["metadata"].get("labels")
+    metadata, awaited = known.sandbox.metadata, None
+    if known.sandbox.spec.preview is not None:
+        awaited = are_forks_available(known.sandbox)
+    return metadata.uid, metadata.generation, metadata.deletion_timestamp, known.raw["metadata"].get("labels"), awaited
 
 
 def _place(key: ObjectKey) -> tuple[str, str]:

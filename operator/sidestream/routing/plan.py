@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
@@ -20,9 +20,12 @@ from sidestream.routing.observe import Observed
 from sidestream.routing.ownership import is_ours
 from sidestream.routing.proof import Claim
 from sidestream.routing.providers.provider import Cluster, Ident, Part, Provider, Rendered, ident_of
-from sidestream.routing.tenants import Routing, Standing, Verdict, no_way, tenants_of
+from sidestream.routing.table import Tenant
+from sidestream.routing.tenants import Standing, Verdict, no_way, tenants_of
 
 _NO_DOOR: Final = "no request of ours comes to where the route is"
+
+P = TypeVar("P", bound="Plan")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
     """The plan for one entry."""
     choice, provider = observed.choice, observed.choice.provider
     held = {ident_of(resource, obj): obj for resource, obj in observed.held}
-    routing = tenants_of(observed, _destinations(observed, provider, cluster.domain))
+    routing = tenants_of(observed, destinations_of(observed, provider, cluster.domain))
     plan = Plan(
         key=observed.key,
         entry=choice.entry,
@@ -100,7 +103,7 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
     plan = replace(plan, findings=findings)
     try:
         _refuse_what_is_blocked(findings)
-        rendered = _rendered(provider, choice.entry, routing, cluster, held)
+        rendered = rendered_parts(provider, choice.entry, routing.tenants, cluster, held)
     except InvalidInputError as error:
         return refused(plan, Reason(error.reason), error.message)
     parts = {part.ident: part for part in rendered.parts}
@@ -110,7 +113,7 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
     )
 
 
-def refused(plan: Plan, reason: Reason, message: str, keys: frozenset[str] | None = None) -> Plan:
+def refused(plan: P, reason: Reason, message: str, keys: frozenset[str] | None = None) -> P:
     """The plan when something cannot be written: whose route it was (`keys`, None for all) is not as it should be.
 
     Objects that are there stay as they are where only some tenants are concerned.
@@ -208,10 +211,15 @@ def _refuse_what_is_blocked(findings: Mapping[ServiceHost, tuple[Finding, ...]])
                 raise InvalidInputError(finding.blocks_as, finding.message)
 
 
-def _rendered(
-    provider: Provider, entry: Entry, routing: Routing, cluster: Cluster, held: Mapping[Ident, Object]
+def rendered_parts(
+    provider: Provider, entry: Entry, tenants: Sequence[Tenant], cluster: Cluster, held: Mapping[Ident, Object]
 ) -> Rendered:
-    rendered = provider.render(entry, routing.tenants, cluster)
+    """What the provider makes of an entry; `held` are those of ours that are there.
+
+    Raises:
+        InvalidInputError: it cannot be written, such as where somebody else's object has the name.
+    """
+    rendered = provider.render(entry, tenants, cluster)
     for part in rendered.parts:
         if part.patches is None and part.ident not in held:
             other = cluster.get(*part.ident)
@@ -234,7 +242,7 @@ def _routable(verdict: Verdict, rendered: Rendered, provider: Provider, entry: E
     return replace(verdict, standing=Standing.REFUSED, keys=frozenset(), reason=Reason.ROUTE_CONFLICT, message=text)
 
 
-def _destinations(observed: Observed, provider: Provider | None, domain: str) -> frozenset[ServiceHost]:
+def destinations_of(observed: Observed, provider: Provider | None, domain: str) -> frozenset[ServiceHost]:
     """The hosts that our objects send requests to by now; none where every fork is ready, and nobody will ask."""
     if provider is None or all(fork.is_ready for member in observed.members for fork in member.forks):
         return frozenset()

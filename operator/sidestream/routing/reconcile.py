@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
-from sidestream.api.sandbox import RouteStatus
 from sidestream.kube.apply import ensure_status
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import SANDBOXES, KubeApi
 from sidestream.routing.announce import announce
-from sidestream.routing.entries import EntryKey
+from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.index import RoutingIndex
 from sidestream.routing.ledger import Ledger
 from sidestream.routing.observe import Member, observe
 from sidestream.routing.plan import Plan, claims_of, make_plan, missing
+from sidestream.routing.previews import make_preview_plan, status_of
 from sidestream.routing.proof import Evidence, Prober, prove
 from sidestream.routing.providers.provider import Cluster, Provider
 from sidestream.routing.results import Known, Progress, first_row, look_again, next_row
@@ -80,7 +80,8 @@ class RoutingReconciler:
             self._memories.pop(key, None)
             return Outcome()
         memory = self._memories.setdefault(key, _Memory())
-        plan = make_plan(observed, self._sight.cluster)
+        make = make_preview_plan if key.kind is EntryKind.PREVIEW else make_plan
+        plan = make(observed, self._sight.cluster)
         has_told = await self._tell_first(plan)
         plan, has_written, is_complete = await self._bring_about(plan, memory)
         progress = Progress(plan, self._known(plan, memory), is_complete)
@@ -140,7 +141,8 @@ class RoutingReconciler:
         for member, verdicts in _by_member(plan.verdicts):
             if any(first_row(plan, verdict) is not None for verdict in verdicts):
                 rows = [first_row(plan, verdict) or verdict.row for verdict in verdicts]
-                has_told |= await self._write_rows(plan.key, member, [row for row in rows if row is not None])
+                status = status_of(plan, [row for row in rows if row is not None])
+                has_told |= await self._write(plan.key, member, status)
         return has_told
 
     async def _tell(self, progress: Progress) -> bool:
@@ -150,14 +152,14 @@ class RoutingReconciler:
             rows = [(verdict, next_row(progress, verdict)) for verdict in verdicts]
             if all(row is verdict.row or row == verdict.row for verdict, row in rows):
                 continue
-            if await self._write_rows(progress.plan.key, member, [row for _, row in rows if row is not None]):
+            status = status_of(progress.plan, [row for _, row in rows if row is not None], progress)
+            if await self._write(progress.plan.key, member, status):
                 has_told = True
                 for verdict, row in rows:
                     await announce(self._events, progress, verdict, row)
         return has_told
 
-    async def _write_rows(self, key: EntryKey, member: Member, rows: Sequence[RouteStatus]) -> bool:
-        status = {"routes": [row.to_json() for row in rows]} if rows else {}
+    async def _write(self, key: EntryKey, member: Member, status: dict[str, Any]) -> bool:
         manager = manager_of(key, member.sandbox.metadata.namespace)
         return await ensure_status(self._api, SANDBOXES, member.raw, status, manager)
 

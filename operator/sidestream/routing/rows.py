@@ -1,4 +1,7 @@
-"""The rows of `Sandbox.status.routes`: which entry a row is about, and who may write it."""
+"""The rows of `Sandbox.status.routes`: which entry a row is about, and who may write it.
+
+A preview's entry has one row, which is `Sandbox.status.preview`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Final
 
 from sidestream.api.labels import manager_of_route
 from sidestream.api.names import shortened
-from sidestream.api.sandbox import MESH_ENTRY, RouteStatus
+from sidestream.api.sandbox import MESH_ENTRY, PreviewStatus, RouteStatus
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 
@@ -25,8 +28,23 @@ def entry_of_row(row: RouteStatus, namespace: str) -> EntryKey:
     return EntryKey.parse(row.entry) or EntryKey(EntryKind.MESH, namespace, row.service)
 
 
+def row_of_preview(key: EntryKey, status: PreviewStatus) -> RouteStatus:
+    """What a Sandbox's status says about its preview, whose entry `key` is, in the form of a row."""
+    return RouteStatus(
+        service="",
+        entry=str(key),
+        provider="None",
+        mode="None",
+        object=status.object,
+        state=status.state,
+        reason=status.reason,
+        message=status.message,
+        observed_generation=status.observed_generation,
+    )
+
+
 def manager_of(key: EntryKey, namespace: str) -> str:
-    """The field manager of all rows about one entry in a Sandbox of `namespace`.
+    """The field manager of all that is said about one entry in a Sandbox of `namespace`.
 
     One for each entry, so that a reconciler drops only its own rows.
     """

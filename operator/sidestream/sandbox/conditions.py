@@ -12,7 +12,7 @@ from typing import Final
 from sidestream.api.conditions import Condition, ConditionType, Reason, Status, condition, find_condition
 from sidestream.api.kafka import KafkaRoute
 from sidestream.api.labels import BASELINE, BASELINE_SERVICE
-from sidestream.api.sandbox import MESH_ENTRY, RouteStatus
+from sidestream.api.sandbox import MESH_ENTRY, PreviewStatus, RouteStatus
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import DEPLOYMENTS, SERVICES
 from sidestream.sandbox.desired import Desired, is_asleep
@@ -62,7 +62,10 @@ def workloads_ready(observed: Observed, desired: Sequence[Desired], removals: It
 def routes_ready(
     observed: Observed, desired: Sequence[Desired], problem: InvalidInputError | None, removals: Iterable[Removal]
 ) -> Condition:
-    """Whether tenants' requests to every forked Service reach the fork, as the routes' own entries say."""
+    """Whether tenants' requests to every forked Service reach the fork, as the routes' own entries say.
+
+    And whether those to the Sandbox's preview are its tenant's.
+    """
     for removal in removals:
         if removal.stage is Stage.ROUTES:
             return _not(ConditionType.ROUTES_READY, Reason.DELETING, removal_text(removal))
@@ -72,7 +75,7 @@ def routes_ready(
         return _suspended_routes(observed)
     if not services and problem is not None:
         return _not(ConditionType.ROUTES_READY, Reason.PENDING, "Routes are made once the Sandbox is accepted")
-    if not services:
+    if not services and observed.sandbox.spec.preview is None:
         text = "No Service leads to the forked Deployments"
         return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, text)
     rows = [
@@ -83,6 +86,7 @@ def routes_ready(
         for service, baseline in services.items()
         for verdict in _route_verdicts(service, rows, keys_of(observed.sandbox.metadata.name, baseline))
     ]
+    verdicts += _preview_verdicts(observed)
     return next(
         (verdict for status in ("False", "Unknown") for verdict in verdicts if verdict.status == status),
         condition(ConditionType.ROUTES_READY, "True", Reason.PROGRAMMED, "All routes are in the proxies"),
@@ -145,6 +149,8 @@ def removal_text(removal: Removal) -> str:
     plural = "s" if len(removal.names) > 1 else ""
     names = f"{plural} {', '.join(removal.names)}"
     match removal.stage:
+        case Stage.ROUTES if not removal.names:
+            return "Waits until no proxy has the preview any more"
         case Stage.ROUTES:
             return f"Waits until no proxy routes to the forks of Service{names} any more"
         case Stage.DRAIN:
@@ -189,7 +195,7 @@ def _forked_services(observed: Observed, desired: Iterable[Desired]) -> dict[str
 
 def _suspended_routes(observed: Observed) -> Condition:
     routed = routed_services(observed.sandbox)
-    if routed:
+    if routed or observed.sandbox.status.preview is not None:
         text = removal_text(Removal(stage=Stage.ROUTES, names=routed))
         return _not(ConditionType.ROUTES_READY, Reason.DELETING, text)
     return condition(ConditionType.ROUTES_READY, "True", Reason.NOT_APPLICABLE, _ASLEEP.format("takes no requests"))
@@ -211,6 +217,22 @@ def _route_verdict(service: str, way: str, row: RouteStatus | None, keys: Sequen
     if missing and row.state == "Programmed":
         text = f"The route of {subject} is being made for {', '.join(missing)}, too"
         return _not(ConditionType.ROUTES_READY, Reason.PENDING, text)
+    return _said(subject, row)
+
+
+def _preview_verdicts(observed: Observed) -> list[Condition]:
+    """What there is to say about the preview; nothing where none is wanted."""
+    sandbox = observed.sandbox
+    if sandbox.spec.preview is None:
+        return []
+    row = sandbox.status.preview
+    if row is None or row.observed_generation != sandbox.metadata.generation:
+        return [_not(ConditionType.ROUTES_READY, Reason.PENDING, "The route of the preview is being made")]
+    return [_said(f"Preview {sandbox.spec.preview.host}", row)]
+
+
+def _said(subject: str, row: RouteStatus | PreviewStatus) -> Condition:
+    """RoutesReady as this row alone makes it."""
     status: Status = "False"
     if row.state in {"Programmed", "Unrouted"}:
         status = "True"

@@ -85,7 +85,8 @@ def is_asleep(observed: Observed) -> bool:
     A Service that is still offered may be routed any moment, whatever the entries say.
     """
     is_offered = any(BASELINE_SERVICE in item["metadata"]["labels"] for item in observed.ours(SERVICES))
-    return observed.sandbox.spec.suspended and not is_offered and not observed.sandbox.status.routes
+    is_routed = bool(observed.sandbox.status.routes) or observed.sandbox.status.preview is not None
+    return observed.sandbox.spec.suspended and not is_offered and not is_routed
 
 
 def desired_workloads(observed: Observed) -> tuple[Desired, ...]:

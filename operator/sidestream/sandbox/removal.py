@@ -39,7 +39,7 @@ class Stage(Enum):
 class Removal:
     """What to write and delete now, and what the rest waits for; `stage` is None when nothing is left.
 
-    `names` are those that the stage waits for: Services, KafkaRoutes or Deployments.
+    `names` are those that the stage waits for: Services, KafkaRoutes or Deployments; none when it is the preview alone.
     """
 
     writes: tuple[Target, ...] = ()
@@ -54,7 +54,7 @@ def removal_of_all(observed: Observed) -> Removal:
     What the user says meanwhile of how it ends is handed on to the KafkaRoutes.
     """
     routed = routed_services(observed.sandbox)
-    if routed:
+    if routed or observed.sandbox.status.preview is not None:
         return Removal(stage=Stage.ROUTES, names=routed)
     step = _step(observed, lambda _: True)
     return replace(step, writes=(*step.writes, *told_routes(observed)))
@@ -77,8 +77,7 @@ def removal_of_services(observed: Observed, services: Iterable[Object]) -> Remov
     services = tuple(services)
     offered = [item for item in services if BASELINE_SERVICE in item["metadata"]["labels"]]
     routed = {
-        fork_name(route.service, observed.sandbox.metadata.name): route.service
-        for route in observed.sandbox.status.routes
+        fork_name(service, observed.sandbox.metadata.name): service for service in routed_services(observed.sandbox)
     }
     waiting = sorted(
         {item["metadata"]["labels"][BASELINE_SERVICE] for item in offered}
@@ -99,7 +98,9 @@ def _routes_without_service(observed: Observed) -> tuple[str, ...]:
 
 def routed_services(sandbox: Sandbox) -> tuple[str, ...]:
     """The Services to whose forks some proxy may route, by any way."""
-    return tuple(sorted({route.service for route in sandbox.status.routes}))
+    preview = sandbox.status.preview
+    previewed = () if preview is None else preview.services
+    return tuple(sorted({*(route.service for route in sandbox.status.routes), *previewed}))
 
 
 def _step(observed: Observed, is_meant: Callable[[Object], bool]) -> Removal:

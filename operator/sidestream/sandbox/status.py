@@ -1,4 +1,4 @@
-"""The status of a Sandbox without its routes, which the Services' reconcilers write; pure."""
+"""The status of a Sandbox without its routes and preview, which the routing reconcilers write; pure."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ def status_of(
 
 
 def status_json(status: SandboxStatus) -> Object:
-    """What to apply: without `routes`, which is not ours, and without empty lists, which nobody can own."""
-    written = {name: value for name, value in status.to_json().items() if value != []}
-    written.pop("routes", None)
-    return written
+    """What to apply: without what is not ours, and without empty lists, which nobody can own."""
+    foreign = ("routes", "preview")
+    return {name: value for name, value in status.to_json().items() if value != [] and name not in foreign}
 
 
 def workload_statuses(observed: Observed, desired: Iterable[Desired]) -> list[WorkloadStatus]:

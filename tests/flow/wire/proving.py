@@ -66,9 +66,11 @@ class Proofs:
 
     peers: Peers
 
-    async def write(self, provider: Provider, entries: Sequence[tuple[EntryKey, Sequence[Tenant]]]) -> list[Written]:
-        """Stage by stage, each as soon as the one before is proven."""
-        cluster = await Live.of(self.peers.api, provider, self.peers.namespace)
+    async def write(
+        self, provider: Provider, entries: Sequence[tuple[EntryKey, Sequence[Tenant]]], cluster: Live | None = None
+    ) -> list[Written]:
+        """Stage by stage, each as soon as the one before is proven; `cluster` is read where it is not given."""
+        cluster = cluster or await Live.of(self.peers.api, provider, self.peers.namespace)
         written = []
         for key, tenants in entries:
             entry = provider.entry(key, cluster)

@@ -40,11 +40,15 @@ def attachments(route: Object, place: Place, ref: dict[str, Any], cluster: Clust
     gateway = cluster.get(GATEWAYS, place.namespace, place.name)
     if gateway is None:
         raise conflict(f"{title(route)} names Gateway {place} as its parent, which does not exist")
-    _refuse_without_class(gateway, route, cluster)
-    named = [item for item in _listeners(gateway) if _is_named(item, ref)]
+    if not is_class_accepted(gateway, cluster):
+        raise conflict(
+            f"No controller has accepted GatewayClass {gateway['spec']['gatewayClassName']} of {title(gateway)}, so "
+            f"nothing serves {title(route)}; install one, or name another class"
+        )
+    named = [item for item in listeners_of(gateway) if _is_named(item, ref)]
     if not named:
         raise conflict(f"{title(route)} names a listener that Gateway {place} does not have: {_described(ref)}")
-    admitting = [item for item in named if _admits(item, gateway, route, cluster)]
+    admitting = [item for item in named if admits(item, gateway, route, cluster)]
     if not admitting:
         raise conflict(
             f"Gateway {place} admits no {route['kind']} from namespace {route['metadata']['namespace']} (allowedRoutes "
@@ -85,21 +89,23 @@ def doors(attached: Iterable[Attachment], cluster: Cluster) -> tuple[Door, ...]:
 def may_share_a_host(one: Iterable[str], other: Iterable[str]) -> bool:
     """Whether a request's host may fall under both lists of a route's hostnames; an empty one stands for all hosts."""
     others = tuple(other) or _ANY
-    return any(_common(first, second) is not None for first in tuple(one) or _ANY for second in others)
+    return any(narrower(first, second) is not None for first in tuple(one) or _ANY for second in others)
 
 
-def _refuse_without_class(gateway: Object, route: Object, cluster: Cluster) -> None:
-    name = gateway["spec"]["gatewayClassName"]
-    gateway_class = cluster.get(GATEWAY_CLASSES, "", name)
+def is_class_accepted(gateway: Object, cluster: Cluster) -> bool:
+    """Whether a controller has taken over the Gateway's class."""
+    gateway_class = cluster.get(GATEWAY_CLASSES, "", gateway["spec"]["gatewayClassName"])
     found = ((gateway_class or {}).get("status") or {}).get("conditions") or ()
-    if not any(item["type"] == "Accepted" and item["status"] == "True" for item in found):
-        raise conflict(
-            f"No controller has accepted GatewayClass {name} of {title(gateway)}, so nothing serves {title(route)}; "
-            "install one, or name another class"
-        )
+    return any(item["type"] == "Accepted" and item["status"] == "True" for item in found)
 
 
-def _listeners(gateway: Object) -> list[dict[str, Any]]:
+def is_for_http(listener: dict[str, Any]) -> bool:
+    """Whether requests can be routed there by host and header."""
+    return listener["protocol"] in _PROTOCOLS
+
+
+def listeners_of(gateway: Object) -> list[dict[str, Any]]:
+    """The listeners as they are written."""
     return list(gateway["spec"].get("listeners") or ())
 
 
@@ -112,10 +118,11 @@ def _described(ref: dict[str, Any]) -> str:
     return ", ".join(f"{field} {ref[field]}" for field in ("sectionName", "port") if field in ref) or "it has none"
 
 
-def _admits(listener: dict[str, Any], gateway: Object, route: Object, cluster: Cluster) -> bool:
+def admits(listener: dict[str, Any], gateway: Object, route: Object, cluster: Cluster) -> bool:
+    """Whether the listener takes routes of this one's kind from its namespace."""
     allowed = listener.get("allowedRoutes") or {}
     kinds = [item["kind"] for item in allowed.get("kinds") or ()]
-    if listener["protocol"] not in _PROTOCOLS or (kinds and route["kind"] not in kinds):
+    if not is_for_http(listener) or (kinds and route["kind"] not in kinds):
         return False
     namespace = route["metadata"]["namespace"]
     namespaces = allowed.get("namespaces") or {}
@@ -133,11 +140,11 @@ def _admits(listener: dict[str, Any], gateway: Object, route: Object, cluster: C
 
 
 def _common_hosts(listener: dict[str, Any], hostnames: tuple[str, ...]) -> tuple[str, ...]:
-    common = (_common(listener.get("hostname") or "", name) for name in hostnames or _ANY)
+    common = (narrower(listener.get("hostname") or "", name) for name in hostnames or _ANY)
     return tuple(name for name in common if name is not None)
 
 
-def _common(one: str, other: str) -> str | None:
+def narrower(one: str, other: str) -> str | None:
     """The narrower of two host names, of which "" stands for any; None where no host falls under both."""
     first, second = one.lower(), other.lower()
     if not first or first == second:

@@ -115,13 +115,13 @@ class GroupRenderer:
         if group.resource == HTTP_ROUTES:
             ports = None if group.port is None else frozenset({group.port})
             probe = Probe(name, config_hash(spec), ports)
-            spec = {**spec, "rules": [_probe_rule(probe), *rules]}
+            spec = {**spec, "rules": [probe_rule(probe), *rules]}
         labels = {} if key is None else {ROUTING_KEY: key}
         obj = marked(group.resource, self._key, group.namespace, name, spec, labels=labels)
         return Part(group.resource, obj, probe, frozenset() if key is None else frozenset({key}), stage)
 
 
-def _probe_rule(probe: Probe) -> Rule:
+def probe_rule(probe: Probe) -> Rule:
     """Answered by the proxy itself, so whoever asks learns which rules that proxy has; no pod sees the request."""
     redirect = {"hostname": probe_host(probe.config_hash), "statusCode": 302}
     return {

@@ -79,18 +79,19 @@ class RouteDialect:
         Only `matches` of its alternatives are taken. It comes as several rules where one would have too many
         alternatives. A rule's name is its user's, so the copies have none.
         """
+        headers = tenant_matches(self._header, tenant.key)
+        yield from divided(
+            self.with_forks(rule, tenant), [narrowed(match, header) for match in matches for header in headers]
+        )
+
+    def with_forks(self, rule: Rule, tenant: Tenant) -> Rule:
+        """The rule with the forks in place of the Services they stand in for, without a name and matches."""
         clone = {key: value for key, value in rule.items() if key not in ("name", "matches")}
         if self.leads_to_fork(rule, tenant):
             clone = _without_trials(clone)
         if backends_of(rule):
             clone["backendRefs"] = _merged([self._forked(item, tenant) for item in backends_of(clone)])
-        narrowed = [
-            _narrowed(match, header) for match in matches for header in tenant_matches(self._header, tenant.key)
-        ]
-        # the path that a filter replaces must be that of the rule's only match
-        size = 1 if _replaces_prefix(rule) else MAX_MATCHES_OF_RULE
-        for start in range(0, len(narrowed), size):
-            yield {**clone, "matches": narrowed[start : start + size]}
+        return clone
 
     def _forked(self, backend: dict[str, Any], tenant: Tenant) -> dict[str, Any]:
         service = service_of(backend, self._namespace, self._domain)
@@ -106,7 +107,16 @@ def _weight(backend: dict[str, Any]) -> int:
     return weight
 
 
-def _narrowed(match: Match, header: HeaderMatch) -> Match:
+def divided(rule: Rule, matches: Sequence[Match]) -> Iterator[Rule]:
+    """The rule for these alternatives, as several rules where one would have too many."""
+    # the path that a filter replaces must be that of the rule's only match
+    size = 1 if _replaces_prefix(rule) else MAX_MATCHES_OF_RULE
+    for start in range(0, len(matches), size):
+        yield {**rule, "matches": list(matches[start : start + size])}
+
+
+def narrowed(match: Match, header: HeaderMatch) -> Match:
+    """The alternative with one more condition."""
     condition = {"type": _HEADER_TYPES[header.kind], "name": header.name, "value": _escaped(header.value)}
     return {**match, "headers": [*(match.get("headers") or ()), condition]}
 
@@ -116,7 +126,8 @@ def _escaped(value: str) -> str:
     return value.replace("\t", r"\t")
 
 
-def _filters_of(rule: Rule) -> Iterator[dict[str, Any]]:
+def filters_of(rule: Rule) -> Iterator[dict[str, Any]]:
+    """All filters of a rule and its backends."""
     yield from rule.get("filters") or ()
     for backend in backends_of(rule):
         yield from backend.get("filters") or ()
@@ -125,7 +136,7 @@ def _filters_of(rule: Rule) -> Iterator[dict[str, Any]]:
 def _replaces_prefix(rule: Rule) -> bool:
     return any(
         ((item.get(field) or {}).get("path") or {}).get("type") == "ReplacePrefixMatch"
-        for item in _filters_of(rule)
+        for item in filters_of(rule)
         for field in ("urlRewrite", "requestRedirect")
     )
 

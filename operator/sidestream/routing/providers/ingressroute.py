@@ -93,7 +93,7 @@ class IngressRouteProvider:
             rules=reading.rules,
             reaches=frozenset(host for rule in reading.rules for host in backends.reached_by(rule, key.namespace)),
             source=f"{key.namespace}/{key.name}",
-            place=_place(obj, backends, doors.host),
+            place=place_of(obj, backends, doors.host),
             doors=doors.doors,
             why_unprovable=doors.why_unprovable,
             finding=said([*reading.findings, *(_opaque(key, name) for name in opaque)]),
@@ -105,7 +105,7 @@ class IngressRouteProvider:
         return Rendered(tuple(parts_of(entry, tenants, self._header, cluster.domain)))
 
 
-def _place(obj: Object, backends: Backends, host: str) -> dict[str, Any]:
+def place_of(obj: Object, backends: Backends, host: str) -> dict[str, Any]:
     """What our objects have in common with the user's, and what decides them beside the rules."""
     metadata = obj["metadata"]
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}

@@ -76,6 +76,9 @@ class Or:
 
 Match = Condition | Not | And | Or
 
+Rest = Match | bool
+"""What is left of a rule of which something is known: True or False where that decides it."""
+
 
 @lru_cache(maxsize=20_000)
 def parsed(text: str) -> Match:
@@ -113,21 +116,67 @@ def negation(match: Match) -> str:
     Hosts are asked for by HostRegexp there: from Host(...), wherever it stands, Traefik takes the names that a router's
     TLS options and certificates are for.
     """
-    return f"!({_printed(match)})"
+    return f"!({printed(match)})"
 
 
-def _printed(match: Match) -> str:
+def at_host(match: Match, host: str) -> Rest:
+    """What is left of a rule where the request's host is known.
+
+    Raises:
+        MatchError: it has a regular expression for hosts that cannot be tried here.
+    """
+    match match:
+        case Condition("Host", (value,)):
+            return value.lower().removesuffix(".") == host
+        case Condition("HostRegexp", (value,)):
+            return _finds(value, host)
+        case Condition():
+            return match
+        case Not(inner):
+            found = at_host(inner, host)
+            return not found if isinstance(found, bool) else Not(found)
+        case And(left, right):
+            return _both(at_host(left, host), at_host(right, host))
+        case Or(left, right):
+            return _either(at_host(left, host), at_host(right, host))
+
+
+def _finds(pattern: str, host: str) -> bool:
+    try:
+        return re.search(pattern, host) is not None
+    except re.error as error:
+        raise MatchError(f"whether HostRegexp(`{pattern}`) holds for host {host} cannot be told") from error
+
+
+def _both(left: Rest, right: Rest) -> Rest:
+    if isinstance(left, bool):
+        return right if left else False
+    if isinstance(right, bool):
+        return left if right else False
+    return And(left, right)
+
+
+def _either(left: Rest, right: Rest) -> Rest:
+    if isinstance(left, bool):
+        return True if left else right
+    if isinstance(right, bool):
+        return True if right else left
+    return Or(left, right)
+
+
+def printed(match: Match) -> str:
+    """The text of a rule, with HostRegexp for Host: see `negation`."""
     match match:
         case Condition("Host", (host,)):
             return condition("HostRegexp", rf"^{re.escape(host.lower().removesuffix('.'))}\.?$")
         case Condition(name, arguments):
             return condition(name, *arguments)
         case Not(inner):
-            return f"!({_printed(inner)})"
+            return f"!({printed(inner)})"
         case And(left, right):
-            return f"({_printed(left)}) && ({_printed(right)})"
+            return f"({printed(left)}) && ({printed(right)})"
         case Or(left, right):
-            return f"({_printed(left)}) || ({_printed(right)})"
+            return f"({printed(left)}) || ({printed(right)})"
 
 
 def _literal(text: str) -> str:

@@ -23,7 +23,7 @@ from sidestream.kube.port import INGRESS_ROUTES, MIDDLEWARES, TRAEFIK_SERVICES, 
 from sidestream.routing.entries import Entry, EntryKey
 from sidestream.routing.ownership import NAME_PREFIX, config_hash, marked
 from sidestream.routing.proof import probe_host
-from sidestream.routing.providers.ingressroute_rules import IngressRouteDialect, probe_rule
+from sidestream.routing.providers.ingressroute_rules import FOR_PROBES, IngressRouteDialect, probe_rule
 from sidestream.routing.providers.ingressroute_services import Backends, Place
 from sidestream.routing.providers.provider import Part, Probe
 from sidestream.routing.table import Rule, Tenant, guard_rules, tenant_rules
@@ -59,7 +59,7 @@ def parts_of(entry: Entry, tenants: Sequence[Tenant], header: HeaderSettings, do
 
 
 @dataclass(frozen=True)
-class _Made:
+class Made:
     """An object of ours before it is marked as such; `keys` are the tenants that it is for."""
 
     resource: Resource
@@ -86,12 +86,12 @@ def _shelf(context: _Context, what: str, tenants: tuple[Tenant, ...]) -> tuple[P
     rules, place = json.loads(context.text)
     backends = Backends({Place(*path): spec for *path, spec in place["services"]}, context.domain)
     routes: list[Rule] = []
-    needed: list[_Made] = []
-    refusal = _refusal(key, what, frozenset(tenant.key for tenant in tenants))
+    needed: list[Made] = []
+    refusal = refusing(key.namespace, named(key, what, _UNAVAILABLE), frozenset(tenant.key for tenant in tenants))
     if what == _GUARD:
         routes = guard_rules(rules, IngressRouteDialect(context.header, key.namespace, backends, {}))
     for tenant in tenants:
-        names = {at: _named(key, tenant.key, at.namespace, at.name) for at in backends.specs}
+        names = {at: named(key, tenant.key, at.namespace, at.name) for at in backends.specs}
         dialect = IngressRouteDialect(context.header, key.namespace, backends, names)
         changed: dict[Place, dict[str, Any]] = {}
         for rule, clone in zip(rules, tenant_rules(rules, tenant, dialect), strict=False):
@@ -100,48 +100,71 @@ def _shelf(context: _Context, what: str, tenants: tuple[Tenant, ...]) -> tuple[P
                 routes.append(dialect.for_want_of_it(rule, tenant, refusal.name))
                 changed |= dialect.changed_for(rule, tenant)
         mine = frozenset({tenant.key})
-        needed += [_Made(TRAEFIK_SERVICES, at.namespace, names[at], changed[at], mine) for at in sorted(changed)]
+        needed += [Made(TRAEFIK_SERVICES, at.namespace, names[at], changed[at], mine) for at in sorted(changed)]
     if not routes:
         return ()
     needed += [refusal] if tenants else []
-    return tuple(_proven(key, place, _named(key, what), routes, needed))
+    return tuple(
+        proven(Written(key, key.namespace, f"{key.namespace}/{key.name}", place), named(key, what), routes, needed)
+    )
 
 
-def _proven(key: EntryKey, place: dict[str, Any], name: str, routes: list[Rule], needed: list[_Made]) -> Iterator[Part]:
-    """What is needed, then the IngressRoute that refers to it and answers for it."""
+@dataclass(frozen=True)
+class Written:
+    """What objects are written for: the entry, where, after whose IngressRoute (`source`), and its `place`.
+
+    `probes_at` is the priority of the rule that answers probes, above all others of ours that it may meet.
+    """
+
+    key: EntryKey
+    namespace: str
+    source: str
+    place: dict[str, Any]
+    probes_at: int = FOR_PROBES
+
+
+def proven(for_: Written, name: str, routes: list[Rule], needed: list[Made]) -> Iterator[Part]:
+    """What is needed, then the IngressRoute that refers to it and answers for it.
+
+    Raises:
+        InvalidInputError: it would be too large.
+    """
+    place = for_.place
     body = {**place["spec"], "routes": routes}
     digest = config_hash([body, [made.spec for made in needed]])
     keys = frozenset[str]().union(*(made.keys for made in needed))
     # nobody's host (RFC 2606): the prober reads it and does not go there
     answer = {"redirectRegex": {"regex": "^.*$", "replacement": f"http://{probe_host(digest)}/"}}
-    redirect = _Made(MIDDLEWARES, key.namespace, f"{name}-{digest[:_DIGEST_LENGTH]}", answer, keys)
+    redirect = Made(MIDDLEWARES, for_.namespace, f"{name}-{digest[:_DIGEST_LENGTH]}", answer, keys)
     names = [name, redirect.name, *(made.name for made in needed)]
-    probe = probe_rule(names, place["host"], redirect.name, routes[0])
-    whole = _Made(INGRESS_ROUTES, key.namespace, name, {**body, "routes": [probe, *routes]}, keys)
+    probe = probe_rule(names, place["host"], redirect.name, routes[0], for_.probes_at)
+    whole = Made(INGRESS_ROUTES, for_.namespace, name, {**body, "routes": [probe, *routes]}, keys)
     if len(json.dumps(whole.spec)) > LARGEST:
         raise InvalidInputError(
             Reason.ROUTE_CONFLICT,
-            f"The tenants' rules for {key} do not fit into objects of {LARGEST} bytes; divide it into several, or have "
-            "fewer rules in it",
+            f"The tenants' rules for {for_.key} do not fit into objects of {LARGEST} bytes; divide it into several, or "
+            "have fewer rules in it",
         )
     for made in (*needed, redirect, whole):
-        yield Part(made.resource, _marked(key, place, made), Probe(made.name, digest), made.keys)
+        yield Part(made.resource, _marked(for_, made), Probe(made.name, digest), made.keys)
 
 
-def _refusal(key: EntryKey, what: str, keys: frozenset[str]) -> _Made:
+def refusing(namespace: str, name: str, keys: frozenset[str]) -> Made:
     """The Middleware that answers 503 for a fork without a ready pod: it lets only nobody's address pass."""
     spec = {"ipAllowList": {"sourceRange": [_NOBODYS_ADDRESS], "rejectStatusCode": 503}}
-    return _Made(MIDDLEWARES, key.namespace, _named(key, what, _UNAVAILABLE), spec, keys)
+    return Made(MIDDLEWARES, namespace, name, spec, keys)
 
 
-def _marked(key: EntryKey, place: dict[str, Any], made: _Made) -> Object:
-    source = f"{key.namespace}/{key.name}"
-    obj = marked(made.resource, key, made.namespace, made.name, made.spec, source=source, labels=place["labels"])
+def _marked(for_: Written, made: Made) -> Object:
+    place = for_.place
+    obj = marked(
+        made.resource, for_.key, made.namespace, made.name, made.spec, source=for_.source, labels=place["labels"]
+    )
     obj["metadata"]["annotations"] |= place["annotations"]
     return obj
 
 
-def _named(key: EntryKey, *words: str) -> str:
+def named(key: EntryKey, *words: str) -> str:
     """`sidestream-<IngressRoute>-<words>-<digest>`, which is unique in the cluster, for probes call objects by it."""
     digest = hashlib.sha256("/".join((key.namespace, key.name, *words)).encode()).hexdigest()[:_DIGEST_LENGTH]
     plain = f"{NAME_PREFIX}{'-'.join((key.name, *words))}"

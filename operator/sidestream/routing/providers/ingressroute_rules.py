@@ -2,8 +2,9 @@
 
 All rules of ours stand above all that users write, in bands of priorities that fit into 32 bits:
 
+    for previews    1.86e9 to 2.14e9  twice the rule's own priority around 2e9, and one more
     for nobody      1.4e9 to 1.8e9    twice the rule's own priority around 1.6e9
-    the probes      1.3e9
+    the probes      1.3e9             2.147e9 at hosts of previews
     for tenants     0.8e9 to 1.2e9    twice the rule's own priority around 1e9, and one more
     for want of it  one below the tenant's
 
@@ -25,6 +26,8 @@ from sidestream.routing.providers.ingressroute_match import condition
 from sidestream.routing.providers.ingressroute_services import NOOP, Backends, Changed, Place
 from sidestream.routing.table import Rule, Tenant
 
+FOR_PREVIEW_PROBES: Final = 2_147_000_000
+FOR_PREVIEWS: Final = 2_000_000_000
 FOR_TENANTS: Final = 1_000_000_000
 FOR_PROBES: Final = 1_300_000_000
 FOR_NOBODY: Final = 1_600_000_000
@@ -88,7 +91,7 @@ class IngressRouteDialect:
         return alternatives[0] if len(alternatives) == 1 else f"({' || '.join(alternatives)})"
 
 
-def probe_rule(names: Sequence[str], host: str, middleware: str, like: Rule) -> Rule:
+def probe_rule(names: Sequence[str], host: str, middleware: str, like: Rule, priority: int) -> Rule:
     """What answers the probe for any of the objects; `host` is empty where any will do, `like` a rule of the user's."""
     conditions = [
         f"({' || '.join(condition('Header', PROBE_HEADER, name) for name in names)})",
@@ -96,7 +99,7 @@ def probe_rule(names: Sequence[str], host: str, middleware: str, like: Rule) -> 
         condition("Path", PROBE_PATH),
         *([condition("Host", host)] if host else []),
     ]
-    return answered(" && ".join(conditions), FOR_PROBES, middleware, like)
+    return answered(" && ".join(conditions), priority, middleware, like)
 
 
 def answered(match: str, priority: int, middleware: str, like: Rule) -> Rule:

@@ -52,7 +52,7 @@ _WHERE: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class _Gateway:
+class GatewayView:
     """What the rules of a Gateway depend on; `ports` are those on which the VirtualService is served."""
 
     name: str
@@ -70,7 +70,12 @@ def sharing(virtual_service: Object, cluster: Cluster) -> list[Object]:
         for item in users_of(cluster)
         if is_visible_anywhere(item) and gateways_of(item) and (key_of(item) == own or spots & spots_of(item, cluster))
     ]
-    return sorted(found, key=_age)
+    return in_order(found)
+
+
+def in_order(virtual_services: Sequence[Object]) -> list[Object]:
+    """Public VirtualServices as a gateway joins them."""
+    return sorted(virtual_services, key=_age)
 
 
 def edge_entry(key: EntryKey, cluster: Cluster, header: HeaderSettings) -> Entry | None:
@@ -181,18 +186,7 @@ def _refuse_the_group(virtual_service: Object, group: Sequence[Object], mode: Mo
 def _uniform_table(
     virtual_service: Object, group: Sequence[Object], listeners: Sequence[Listener], cluster: Cluster
 ) -> list[Rule]:
-    tables = []
-    for name in gateways_of(virtual_service):
-        gateway = cluster.get(ISTIO_GATEWAYS, *name.split("/", 1))
-        ports = sorted({listener.port for listener in listeners if listener.spot.gateway == name})
-        pods = fronts(gateway, cluster) if gateway is not None else []
-        view = _Gateway(
-            name,
-            dict((gateway or {}).get("spec", {}).get("selector") or {}),
-            frozenset(item["metadata"]["namespace"] for item in pods),
-            tuple(ports),
-        )
-        tables.append(_table(group, view, cluster))
+    tables = [rules_at(group, view_of(name, listeners, cluster), cluster) for name in gateways_of(virtual_service)]
     if any(table != tables[0] for table in tables[1:]):
         listed = ", ".join(gateways_of(virtual_service))
         raise conflict(
@@ -202,8 +196,24 @@ def _uniform_table(
     return tables[0]
 
 
-def _table(group: Sequence[Object], gateway: _Gateway, cluster: Cluster) -> list[Rule]:
-    """The joined rules of a Gateway in effective order."""
+def view_of(name: str, listeners: Sequence[Listener], cluster: Cluster) -> GatewayView:
+    """The Gateway `name` (`namespace/name`) with the ports of those of the listeners that are its own."""
+    gateway = cluster.get(ISTIO_GATEWAYS, *name.split("/", 1))
+    pods = fronts(gateway, cluster) if gateway is not None else []
+    return GatewayView(
+        name,
+        dict((gateway or {}).get("spec", {}).get("selector") or {}),
+        frozenset(item["metadata"]["namespace"] for item in pods),
+        tuple(sorted({listener.port for listener in listeners if listener.spot.gateway == name})),
+    )
+
+
+def rules_at(group: Sequence[Object], gateway: GatewayView, cluster: Cluster) -> list[Rule]:
+    """The joined rules of VirtualServices at a Gateway in effective order, spelled so that they hold anywhere.
+
+    Raises:
+        InvalidInputError: a delegate is missing, or rules are for callers of whom nobody knows whether they are meant.
+    """
     lists = []
     for item in group:
         rules = expanded(item, cluster, own_delegates(item, cluster))
@@ -243,7 +253,7 @@ def _on_port(rule: Rule, port: int | None) -> list[Match] | None:
     return [{**match, "port": port} for match in matches if match.get("port", port) == port] or None
 
 
-def _of_gateway(rule: Rule, gateway: _Gateway, source: Object) -> Rule | None:
+def _of_gateway(rule: Rule, gateway: GatewayView, source: Object) -> Rule | None:
     """The rule as the Gateway's pods have it; None when it is for others only."""
     if not matches_of(rule):
         return rule
@@ -255,7 +265,7 @@ def _anywhere(match: Match) -> Match:
     return {key: value for key, value in match.items() if key not in ("gateways", "sourceLabels", "sourceNamespace")}
 
 
-def _is_for(match: Match, gateway: _Gateway, source: Object) -> bool:
+def _is_for(match: Match, gateway: GatewayView, source: Object) -> bool:
     if match.get("gateways"):
         return gateway.name in match["gateways"]
     labels: dict[str, str] = match.get("sourceLabels") or {}

@@ -68,7 +68,7 @@ def patch_of(entry: Entry, live: Object, tenants: Tenants, guards: Measured, bas
             "remove its annotation to have them in objects of their own"
         )
     probe = Probe(live["metadata"]["name"], hash_of({}, joined([ours, base])))
-    obj = with_rules(live, [_probe_rule(probe), *ours.rules])
+    obj = with_rules(live, [probe_rule(probe), *ours.rules])
     return Part(VIRTUAL_SERVICES, obj, probe, _keys(tenants), patches=live)
 
 
@@ -100,7 +100,7 @@ def _divided(entry: Entry, tenants: Tenants, guards: Measured, base: Measured) -
 
 def _part(entry: Entry, name: str, place: dict[str, Any], http: Measured, keys: frozenset[str]) -> Part:
     probe = Probe(name, hash_of(place, http))
-    spec = {**place, "http": [_probe_rule(probe), *http.rules]}
+    spec = {**place, "http": [probe_rule(probe), *http.rules]}
     obj = ownership.marked(VIRTUAL_SERVICES, entry.key, entry.key.namespace, name, spec, source=entry.source)
     return Part(VIRTUAL_SERVICES, obj, probe, keys)
 
@@ -127,7 +127,7 @@ def _number(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
 
 
-def _probe_rule(probe: Probe) -> Rule:
+def probe_rule(probe: Probe) -> Rule:
     """Answered by the proxy itself, so whoever asks learns which rules that proxy has; no pod sees the request."""
     return {
         "name": "probe",

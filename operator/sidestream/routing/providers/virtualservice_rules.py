@@ -89,9 +89,14 @@ class VirtualServiceDialect:
 
     def for_tenant(self, rule: Rule, tenant: Tenant) -> Rule:
         """The rule with the tenant's header in every alternative, leading to forks in place of what they stand for."""
-        clone = copy.deepcopy(rule)
+        clone = self.with_forks(rule, tenant)
         clone["name"] = f"tenant-{tenant.key}-{rule['name']}" if rule.get("name") else f"tenant-{tenant.key}"
-        clone["match"] = list(_narrowed(clone, tenant_matches(self._header, tenant.key)))
+        clone["match"] = list(narrowed(clone, tenant_matches(self._header, tenant.key)))
+        return clone
+
+    def with_forks(self, rule: Rule, tenant: Tenant) -> Rule:
+        """The rule leading to forks in place of what they stand for, and then without the team's trials."""
+        clone = copy.deepcopy(rule)
         if self.leads_to_fork(rule, tenant):
             for field in _TRIALS:
                 clone.pop(field, None)
@@ -134,7 +139,8 @@ def header_condition_names(rule: Rule) -> set[str]:
     return {name for match in matches_of(rule) for name in _header_names(match, "headers")}
 
 
-def _narrowed(rule: Rule, alternatives: tuple[HeaderMatch, ...]) -> Iterator[dict[str, Any]]:
+def narrowed(rule: Rule, alternatives: tuple[HeaderMatch, ...]) -> Iterator[Match]:
+    """The rule's alternatives, each together with each of the conditions on headers."""
     for match in matches_of(rule) or [{}]:
         for header in alternatives:
             yield {**match, "headers": {**match.get("headers", {}), header.name: {header.kind.value: header.value}}}
