@@ -15,15 +15,17 @@ from bench.report import Figure, Report, conditions, versions
 from bench.routing import arrivals, latency
 from bench.routing.pods import Pods
 from bench.stage import definitions, namespace, refuse_release
-from sidestream.kube.port import NAMESPACES
+from sidestream.kube.port import DEPLOYMENTS, NAMESPACES
 from sidestream_demo.cluster import Cluster
 from sidestream_demo.environment import Environment, program
-from sidestream_demo.release import Release
+from sidestream_demo.process import run
+from sidestream_demo.release import REPOSITORY, Release
 
 NAMESPACE = "sidestream-bench-routing"
 RECONCILED = ("VirtualService", "HTTPRoute")
 RECONCILE_LIMIT_MS = 100.0
 RECONCILE_ROUNDS = 30
+_TRAEFIK_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def measure(environment: Environment, console: Console, options: Options = Optio
         about, around = versions(cluster), conditions(cluster, environment)
         images = environment.images()
         with definitions(cluster):
-            figures = _latency(cluster, images["operator"], options, console)
+            has_traefik = _bring_traefik(environment, cluster, console)
+            figures = _latency(cluster, images["operator"], options, console, has_traefik=has_traefik)
         for provider in RECONCILED:
             console.print(f"  {provider}: what one tenant more of {options.tenants} costs the operator ...")
             figures |= reconcile_figures(provider, options.tenants, RECONCILE_ROUNDS)
@@ -66,10 +69,21 @@ def reconcile_figures(provider: str, tenants: int, rounds: int) -> dict[str, Fig
     }
 
 
-def _latency(cluster: Cluster, image: str, options: Options, console: Console) -> dict[str, Figure]:
+def _bring_traefik(environment: Environment, cluster: Cluster, console: Console) -> bool:
+    """Have Traefik in the lab; elsewhere it is measured where it is."""
+    if environment.is_lab:
+        console.print("  Traefik (minutes where it has to be built first) ...")
+        run([str(REPOSITORY / "hack" / "lab"), "up", "--only", "traefik"], timeout=_TRAEFIK_SECONDS)
+    return cluster.get(DEPLOYMENTS, latency.TRAEFIK.namespace, latency.TRAEFIK.name) is not None
+
+
+def _latency(
+    cluster: Cluster, image: str, options: Options, console: Console, *, has_traefik: bool
+) -> dict[str, Figure]:
     with namespace(cluster, NAMESPACE):
         _put_in_mesh(cluster)
-        return latency.measure(Pods(cluster, image, NAMESPACE), options.tenants, options.requests, console)
+        pods = Pods(cluster, image, NAMESPACE)
+        return latency.measure(pods, options.tenants, options.requests, console, has_traefik=has_traefik)
 
 
 def _arrivals(cluster: Cluster, image: str, options: Options, console: Console) -> dict[str, Figure]:

@@ -81,24 +81,24 @@ class Pods:
         """The full name of a Service in the namespace."""
         return f"{service}.{self.namespace}.svc.cluster.local"
 
-    def ask(self, requests: Sequence[Request]) -> list[Object]:
-        """Send each once, from the client's pod; `status`, `location` and `body` of the answers."""
-        answers: list[Object] = json.loads(self._exec(["ask"], requests))
+    def ask(self, requests: Sequence[Request], *, client: str = CLIENT) -> list[Object]:
+        """Send each once, from a pod of ours; `status`, `location` and `body` of the answers."""
+        answers: list[Object] = json.loads(self._exec(client, ["ask"], requests))
         return answers
 
-    def times(self, requests: Sequence[Request], rounds: int, warm_up: int) -> list[list[int]]:
+    def times(self, requests: Sequence[Request], rounds: int, warm_up: int, *, client: str = CLIENT) -> list[list[int]]:
         """Microseconds of each answer, by request."""
-        times: list[list[int]] = json.loads(self._exec(["time", str(rounds), str(warm_up)], requests))
+        times: list[list[int]] = json.loads(self._exec(client, ["time", str(rounds), str(warm_up)], requests))
         return times
 
-    def command(self, *words: str) -> list[str]:
-        """The command line that runs `in_pod` in the client's pod."""
-        place = ["exec", "--stdin", "--namespace", self.namespace, f"deploy/{CLIENT}", "--container", "app", "--"]
+    def command(self, *words: str, client: str = CLIENT) -> list[str]:
+        """The command line that runs `in_pod` in a pod of ours."""
+        place = ["exec", "--stdin", "--namespace", self.namespace, f"deploy/{client}", "--container", "app", "--"]
         return self.cluster.kubectl_command(*place, "python", f"{_FOLDER}/{_PROGRAM.name}", *words)
 
-    def _exec(self, words: Sequence[str], requests: Sequence[Request]) -> str:
+    def _exec(self, client: str, words: Sequence[str], requests: Sequence[Request]) -> str:
         question = json.dumps([request.to_json() for request in requests])
-        return run(self.command(*words), stdin=question, timeout=_LONG_SECONDS)
+        return run(self.command(*words, client=client), stdin=question, timeout=_LONG_SECONDS)
 
     def _run(self, name: str, words: list[str] | None, *, is_in_mesh: bool, who: str = "") -> None:
         program = ["-c", "import signal; signal.pause()"] if words is None else [f"{_FOLDER}/{_PROGRAM.name}", *words]

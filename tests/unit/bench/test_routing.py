@@ -53,6 +53,9 @@ def test_a_ratio_is_that_of_medians_and_only_guarded_ways_have_a_limit() -> None
     assert not found["median_ratio_1000_tenants_virtualservice"].holds
     assert found["median_ratio_1000_tenants_httproute"].holds
     assert found["control_ratio"].value == 1.0
+    assert "median_ratio_1000_tenants_traefik" not in found
+    with_traefik = {**times, latency.QUIET_AT_TRAEFIK: [100] * 3, latency.AT_TRAEFIK.host: [112] * 3}
+    assert dict(latency.figures(with_traefik))["median_ratio_1000_tenants_traefik"].holds is False
 
 
 def test_an_edit_that_takes_longer_than_two_seconds_is_told() -> None:
