@@ -26,9 +26,9 @@ from sidestream.routing.ownership import entry_of, is_ours
 from sidestream.routing.preview_index import PreviewIndex, are_forks_available, preview_of
 from sidestream.routing.providers.provider import Cluster, Provider
 from sidestream.routing.rows import entry_of_row, row_of_preview
+from sidestream.routing.said import ObjectId, Said, UsersRoutes, drop
 from sidestream.runtime.reconcile import ObjectKey
 
-ObjectId = tuple[Resource, ObjectKey]
 Workload = tuple[str, str, str]
 """Namespace, Sandbox and baseline Deployment of a fork, as its labels say."""
 
@@ -55,34 +55,12 @@ class KnownSandbox:
         return found
 
 
-@dataclass(frozen=True)
-class _Says:
-    """What a user's route object says: the entries that it concerns and the Services that it leads to.
-
-    `neighbours` are entries whose objects depend on it besides. `is_patched`: rules of ours are in it.
-    """
-
-    entries: frozenset[EntryKey] = frozenset()
-    services: frozenset[ServiceHost] = frozenset()
-    neighbours: frozenset[EntryKey] = frozenset()
-    is_patched: bool = False
-
-    @property
-    def from_gateways(self) -> frozenset[ServiceHost]:
-        """The Services to which requests from outside are led."""
-        is_at_gateway = any(key.kind is not EntryKind.MESH for key in self.entries)
-        return self.services if is_at_gateway else frozenset()
-
-
 class RoutingIndex:
     """Fed by `take`; `cluster` is the view of the same objects, already changed when `take` is called."""
 
     def __init__(self, cluster: Cluster, providers: Sequence[Provider]) -> None:
         self._cluster = cluster
-        self._readers: dict[Resource, list[Provider]] = defaultdict(list)
-        for provider in providers:
-            for resource in provider.reads:
-                self._readers[resource].append(provider)
+        self._users = UsersRoutes(cluster, providers)
         self._carried = {resource for provider in providers for resource in (*provider.reads, *provider.writes)}
         self._sandboxes: dict[ObjectKey, KnownSandbox] = {}
         self._previews = PreviewIndex()
@@ -92,9 +70,6 @@ class RoutingIndex:
         self._stands_for: dict[ObjectKey, tuple[ServiceHost, ObjectKey]] = {}
         self._forked_by: dict[ObjectKey, dict[ObjectKey, Object]] = defaultdict(dict)
         self._deployments: dict[Workload, Object] = {}
-        self._says: dict[ObjectId, _Says] = {}
-        self._leading: dict[ServiceHost, dict[ObjectId, _Says]] = defaultdict(dict)
-        self._about: dict[EntryKey, dict[ObjectId, _Says]] = defaultdict(dict)
         self._written: dict[EntryKey, dict[ObjectId, None]] = defaultdict(dict)
 
     # --- lookups
@@ -135,29 +110,20 @@ class RoutingIndex:
 
     def gateways_to(self, service: ServiceHost) -> frozenset[EntryKey]:
         """The entries at gateways from which requests may come to a Service."""
-        said = self._leading.get(service, {}).values()
-        return frozenset(key for item in said for key in item.entries if key.kind is not EntryKind.MESH)
+        return frozenset(key for key in self._users.entries_to(service) if key.kind is not EntryKind.MESH)
 
     def all_entries(self) -> set[EntryKey]:
         """Every entry with a fork behind it, with a row in a Sandbox's status, or with objects of ours."""
         forked = {entry for service in self._fork_services for entry in self._entries_to(service)}
-        patched = {entry for said in self._says.values() if said.is_patched for entry in said.entries}
-        return forked | self._rows.keys() | self._written.keys() | patched
+        return forked | self._rows.keys() | self._written.keys() | self._users.patched()
 
     def is_patched(self, entry: EntryKey) -> bool:
         """Whether rules of ours are in a user's object that concerns the entry."""
-        return any(said.is_patched for said in self._about.get(entry, {}).values())
+        return self._users.is_patched(entry)
 
     def refresh(self) -> None:
         """Read again what users' objects say, once all that it depends on is known."""
-        for ident in list(self._says):
-            self._forget_said(ident)
-        for resource in self._readers:
-            for obj in self._cluster.all(resource):
-                said = self._said(resource, obj)
-                if said.entries and not is_ours(obj):
-                    key = ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-                    self._remember_said((resource, key), said)
+        self._users.refresh()
 
     # --- changes
 
@@ -184,15 +150,17 @@ class RoutingIndex:
         ident = (resource, key)
         ours = entry_of(obj)
         if ours is not None:
-            _set_or_drop(self._written, ours, ident, None, is_gone=is_gone)
+            if is_gone:
+                drop(self._written, ours, ident)
+            else:
+                self._written[ours][ident] = None
             return {ours}
-        if is_ours(obj) or resource not in self._readers:
+        if is_ours(obj) or not self._users.are_read(resource):
             return set()
         previews = self._previews.concerned_by(resource.group)
-        before, said = self._forget_said(ident), self._said(resource, obj)
-        now = _Says() if is_gone else said
-        if now.entries:
-            self._remember_said(ident, now)
+        before, said = self._users.forget(ident), self._users.hear(resource, obj)
+        now = Said() if is_gone else said
+        self._users.remember(ident, now)
         if not before.entries and not now.entries:
             # such as a gateway: whom it concerns is more to find out than to look again
             return self.all_entries()
@@ -226,8 +194,8 @@ class RoutingIndex:
         concerned: set[EntryKey] = set()
         if before is not None:
             service, sandbox = before
-            _drop(self._fork_services, service, key)
-            _drop(self._forked_by, sandbox, key)
+            drop(self._fork_services, service, key)
+            drop(self._forked_by, sandbox, key)
             concerned = self._entries_to(service) | self._previews_with(sandbox)
         labels = obj["metadata"].get("labels") or {}
         if is_ours(obj) and BASELINE_SERVICE in labels and SANDBOX in labels and not is_gone:
@@ -253,33 +221,6 @@ class RoutingIndex:
             return set()
         forks = self._forked_by.get(ObjectKey(workload[0], workload[1]), {})
         return self._entries_to_forks(key for key, item in forks.items() if _workload(item) == workload)
-
-    def _said(self, resource: Resource, obj: Object) -> _Says:
-        readers = self._readers[resource]
-        entries = frozenset(key for provider in readers for key in provider.entries_of(obj, self._cluster))
-        services = frozenset(
-            service for provider in readers for service in provider.destinations(obj, self._cluster.domain)
-        )
-        neighbours = frozenset(key for provider in readers for key in provider.neighbours_of(obj, self._cluster))
-        is_patched = any(provider.is_patched(obj) for provider in readers)
-        return _Says(entries, services, neighbours, is_patched)
-
-    def _remember_said(self, ident: ObjectId, said: _Says) -> None:
-        self._says[ident] = said
-        for service in said.services:
-            self._leading[service][ident] = said
-        for entry in said.entries:
-            self._about[entry][ident] = said
-
-    def _forget_said(self, ident: ObjectId) -> _Says:
-        said = self._says.pop(ident, None)
-        if said is None:
-            return _Says()
-        for service in said.services:
-            _drop(self._leading, service, ident)
-        for entry in said.entries:
-            _drop(self._about, entry, ident)
-        return said
 
     def _forget_rows(self, key: ObjectKey, before: KnownSandbox | None) -> set[EntryKey]:
         entries: set[EntryKey] = set() if before is None else set(before.rows)
@@ -307,15 +248,12 @@ class RoutingIndex:
 
     def _entries_to(self, service: ServiceHost) -> set[EntryKey]:
         """The mesh's own entry of a Service, and all others whose rules lead to it."""
-        said = self._leading.get(service, {}).values()
-        return {EntryKey(EntryKind.MESH, service.namespace, service.name)} | {
-            entry for item in said for entry in item.entries
-        }
+        return {EntryKey(EntryKind.MESH, service.namespace, service.name), *self._users.entries_to(service)}
 
     def _matters(self, entry: EntryKey) -> bool:
         if entry in self._rows or entry in self._written or self.is_patched(entry):
             return True
-        services = {service for said in self._about.get(entry, {}).values() for service in said.services}
+        services = set(self._users.services_of(entry))
         if entry.kind is EntryKind.MESH:
             services.add(ServiceHost(entry.namespace, entry.name, self._cluster.domain))
         return any(service in self._fork_services for service in services)
@@ -356,18 +294,3 @@ def _place(key: ObjectKey) -> tuple[str, str]:
 def _workload(obj: Object) -> Workload:
     labels = obj["metadata"].get("labels") or {}
     return obj["metadata"]["namespace"], labels.get(SANDBOX, ""), labels.get(BASELINE, "")
-
-
-def _set_or_drop(table: dict[Any, dict[Any, Any]], outer: Any, inner: Any, value: Any, *, is_gone: bool) -> None:
-    if is_gone:
-        _drop(table, outer, inner)
-    else:
-        table[outer][inner] = value
-
-
-def _drop(table: dict[Any, dict[Any, Any]], outer: Any, inner: Any) -> None:
-    found = table.get(outer)
-    if found is not None:
-        found.pop(inner, None)
-        if not found:
-            del table[outer]
