@@ -27,7 +27,7 @@ test-unit: setup ## Only the tests that need no cluster (5 min)
 schedules: setup ## 20,000 random schedules of the hand-off, for a nightly run (25 min; in `make test` it is 200)
 	@SIDESTREAM_SCHEDULES=20000 .venv/bin/python -m pytest --quiet tests/unit/kafka/test_model.py
 
-properties: setup ## 5,000 random sets of users' routes for each provider, for a nightly run (10 min; in `make test` it is 1,000)
+properties: setup ## 5,000 random sets of users' routes for each provider, for a nightly run (10 min; in `make test` it is 600)
 	@SIDESTREAM_EXAMPLES=5000 .venv/bin/python -m pytest --quiet tests/unit/routing/test_table.py tests/unit/routing/test_virtualservice_modes.py \
 		tests/unit/routing/test_httproute_property.py tests/unit/routing/test_ingressroute_property.py
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from bench import brokers, mapping, ready, sdk
 from bench.handoff import measure as handoff
 from bench.report import Report, publish
+from bench.routing import measure as routing
 from sidestream.api.kafka import Coordination
 from sidestream_demo.environment import Environment
 from sidestream_demo.errors import DemoError
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "mapping": mapping.measure,
     "brokers": brokers.measure,
     "handoff": handoff.measure,
+    "routing": routing.measure,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -40,6 +42,9 @@ def bench(
         Coordination, typer.Option(help="handoff: how consumers agree.")
     ] = handoff.Options.coordination,
     seed: Annotated[int | None, typer.Option(help="handoff: what decides who is killed when.")] = None,
+    tenants: Annotated[int, typer.Option(help="routing: how many tenants of one Service.")] = routing.Options.tenants,
+    requests: Annotated[int, typer.Option(help="routing: how many to each host.")] = routing.Options.requests,
+    sandboxes: Annotated[int, typer.Option(help="routing: how many come and go.")] = routing.Options.sandboxes,
 ) -> None:
     """Measure on the cluster of KUBECONFIG and KAFKA_BOOTSTRAP."""
     if unknown := sorted(set(names or ()) - set(BENCHMARKS)):
@@ -47,7 +52,11 @@ def bench(
     console = Console()
     environment = Environment.from_variables()
     options = handoff.Options(records, coordination, seed)
-    runs: dict[str, Benchmark] = {**BENCHMARKS, "handoff": partial(handoff.measure, options=options)}
+    runs: dict[str, Benchmark] = {
+        **BENCHMARKS,
+        "handoff": partial(handoff.measure, options=options),
+        "routing": partial(routing.measure, options=routing.Options(tenants, requests, sandboxes)),
+    }
     reports = [publish(runs[name](environment, console), console) for name in names or BENCHMARKS]
     if not all(report.holds for report in reports):
         raise typer.Exit(1)

@@ -163,10 +163,12 @@ class Place:
         }
         self.cluster.apply(KAFKA_CONSUMERS, _object(KAFKA_CONSUMERS, deployment, self.namespace, wanted))
 
-    def expose(self, deployment: str) -> None:
+    def expose(self, deployment: str, **annotations: str) -> None:
         """A Service with an HTTP port in front of a Deployment."""
         spec = {"selector": {"app": deployment}, "ports": [{"name": "http", "port": 8080}]}
-        self.cluster.apply(SERVICES, _object(SERVICES, deployment, self.namespace, spec))
+        service = _object(SERVICES, deployment, self.namespace, spec)
+        service["metadata"]["annotations"] = annotations
+        self.cluster.apply(SERVICES, service)
 
     def sandbox(self, name: str, *deployments: str, workloads: list[Object] | None = None, **spec: Any) -> Object:
         """A Sandbox that forks these Deployments, or with these entries of `spec.workloads`."""

@@ -236,7 +236,7 @@ def serve_virtual_services(cluster: Cluster, *, served: bool) -> None:
 @pytest.mark.usefixtures("without_virtual_services")
 def test_istio_absent(place: Place) -> None:
     place.deploy("web")
-    place.expose("web")
+    place.expose("web", **{"sidestream.dev/provider": "VirtualService"})
     sentence = refused_and_deletable(place, "RoutesReady", "MeshNotFound", "web")
     assert "VirtualService" in sentence
     serve_virtual_services(place.cluster, served=True)

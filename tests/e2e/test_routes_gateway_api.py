@@ -1,7 +1,7 @@
 """Routes by HTTPRoutes, in the mesh and at a gateway, made by the installed operator."""
 
 from e2e.place import Place
-from sidestream.kube.port import GATEWAYS, HTTP_ROUTES, SANDBOXES, SERVICES, VIRTUAL_SERVICES, Object, Resource
+from sidestream.kube.port import GATEWAYS, HTTP_ROUTES, SANDBOXES, VIRTUAL_SERVICES, Object, Resource
 from sidestream_demo.cluster import is_condition
 from sidestream_demo.process import wait_until
 
@@ -47,9 +47,7 @@ def made(resource: Resource, name: str, place: Place, spec: Object, **metadata: 
 def serve(place: Place, name: str, provider: str | None = None) -> None:
     """A Deployment that answers with its pod's name, and its Service, annotated with the provider."""
     place.deploy(name, command=WHO)
-    spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 8080}]}
-    annotations = {} if provider is None else {"sidestream.dev/provider": provider}
-    place.cluster.apply(SERVICES, made(SERVICES, name, place, spec, annotations=annotations))
+    place.expose(name, **({} if provider is None else {"sidestream.dev/provider": provider}))
 
 
 def rows(place: Place) -> dict[str, Object]:

@@ -60,10 +60,17 @@ def observe(key: EntryKey, cluster: Cluster, index: RoutingIndex, providers: Seq
     held = tuple(index.written(key))
     if not members and not held and not index.is_patched(key):
         return None
-    gateways: frozenset[EntryKey] = frozenset()
-    if key.kind is EntryKind.MESH:
-        gateways = index.gateways_to(ServiceHost(key.namespace, key.name, cluster.domain))
-    return Observed(key, choice, members, held, tuple(sorted(gateways)))
+    gateways = _gateways(key, cluster, index, providers) if key.kind is EntryKind.MESH else ()
+    return Observed(key, choice, members, held, gateways)
+
+
+def _gateways(
+    key: EntryKey, cluster: Cluster, index: RoutingIndex, providers: Sequence[Provider]
+) -> tuple[EntryKey, ...]:
+    """Those of the entries at gateways that have a row about the Service: some only share a host with its route."""
+    host = ServiceHost(key.namespace, key.name, cluster.domain)
+    found = index.gateways_to(host)
+    return tuple(entry for entry in sorted(found) if host in choose(entry, cluster, providers).services)
 
 
 def _members(key: EntryKey, choice: Choice, cluster: Cluster, index: RoutingIndex) -> tuple[Member, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -372,29 +371,3 @@ def test_a_broken_rule_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(AssertionError):
         broken()
-
-
-# --- what it costs
-
-
-def test_a_question_among_a_thousand_sandboxes_takes_less_than_ten_milliseconds_of_cpu() -> None:
-    many = [some(f"s{number}", labelled({"team": f"t{number % 50}"}), at=number % 60) for number in range(1000)]
-    teams = [group(f"g{number}", of_labels({"team": f"t{number}"})) for number in range(50)]
-    spent = []
-    for _ in range(5):
-        begun = time.process_time()
-        keys_of(many[700], "orders", many, teams)
-        spent.append(time.process_time() - begun)
-    assert min(spent) < 0.01
-
-
-def test_all_keys_of_a_thousand_sandboxes_take_less_than_a_tenth_of_a_second_of_cpu() -> None:
-    many = [some(f"s{number}", labelled({"team": f"t{number % 50}"}), at=number % 60) for number in range(1000)]
-    teams = [group(f"g{number}", of_labels({"team": f"t{number}"})) for number in range(50)]
-    spent = []
-    for _ in range(3):
-        begun = time.process_time()
-        tenancy = Tenancy(many, teams)
-        assert sum(len(tenancy.keys_of(item.metadata.name, "orders")) for item in many) == 1050
-        spent.append(time.process_time() - begun)
-    assert min(spent) < 0.1

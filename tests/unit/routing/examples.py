@@ -7,7 +7,7 @@ from typing import Final
 
 from hypothesis import HealthCheck, settings
 
-EXAMPLES: Final = int(os.environ.get("SIDESTREAM_EXAMPLES", "1000"))
+EXAMPLES: Final = int(os.environ.get("SIDESTREAM_EXAMPLES", "600"))
 """`make properties` takes 5,000."""
 
 LOOK: Final = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -315,6 +315,15 @@ def test_each_listener_is_asked_for(listeners: list[dict[str, Any]], hostnames: 
     assert list(entry_in(found).doors) == doors
 
 
+def test_traefiks_own_service_is_asked_at_the_port_that_leads_to_the_listeners() -> None:
+    labels = labelled({"app.kubernetes.io/name": "traefik"})
+    front = service("traefik", labels, having("spec.ports", [{"name": "web", "port": 80, "targetPort": 8000}]))
+    controller = gateway_class("traefik.io/gateway-controller")
+    found = FakeCluster(pages(hostnames=["shop.example.com"]), gateway(listener(port=8000)), controller, front)
+    address = "traefik.shop.svc.cluster.local"
+    assert entry_in(found).doors == (Door(address, 80, "shop.example.com", is_gateway=True),)
+
+
 @pytest.mark.parametrize(
     ("address", "modifier"),
     [

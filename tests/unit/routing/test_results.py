@@ -334,3 +334,15 @@ SETTLED: dict[str, tuple[Known, bool]] = {
 @pytest.mark.parametrize(("known", "is_settled"), SETTLED.values(), ids=SETTLED)
 def test_what_depends_on_an_object_goes_on(known: Known, *, is_settled: bool) -> None:
     assert known.is_settled is is_settled
+
+
+@pytest.mark.parametrize("standing", [Standing.ROUTED, Standing.WAITING, Standing.REFUSED, Standing.UNROUTED])
+def test_a_row_that_stays_as_it_is_is_the_very_object_of_before(standing: Standing) -> None:
+    first = verdict(standing, None)
+    told = next_row(progress_of(plan_of(first), PROVEN, None, NAME), first)
+    assert told is not None
+    again = replace(first, row=RouteStatus.model_validate(told.to_json()))
+    assert next_row(progress_of(plan_of(again), PROVEN, None, NAME), again) is again.row
+    changed = plan_of(again, finding="something has been found")
+    if standing is Standing.ROUTED:
+        assert next_row(progress_of(changed, PROVEN, None, NAME), again) != again.row

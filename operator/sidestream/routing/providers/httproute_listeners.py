@@ -12,6 +12,7 @@ from sidestream.routing.entries import Door
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.httproute_groups import conflict, title
 from sidestream.routing.providers.httproute_user import Place, hostnames_of
+from sidestream.routing.providers.ingressroute_doors import is_traefik
 from sidestream.routing.providers.provider import Cluster
 
 _GATEWAY_NAME: Final = "gateway.networking.k8s.io/gateway-name"
@@ -76,14 +77,21 @@ def doors(attached: Iterable[Attachment], cluster: Cluster) -> tuple[Door, ...]:
     found: dict[Door, None] = {}
     for item in attached:
         for service in _services(item.gateway, cluster):
-            port: int = item.listener["port"]
-            if any(exposed["port"] == port for exposed in service["spec"].get("ports") or ()):
+            port = _exposed(service, item.listener["port"])
+            if port is not None:
                 metadata = service["metadata"]
                 address = ServiceHost(metadata["namespace"], metadata["name"], cluster.domain).fqdn
                 is_tls = item.listener["protocol"] == "HTTPS"
                 found[Door(address, port, _concrete(item.hosts[0]) or address, is_gateway=True, is_tls=is_tls)] = None
                 break
     return tuple(found)
+
+
+def _exposed(service: Object, listened: int) -> int | None:
+    """The Service's port that leads to a listener's: Traefik's listeners have the ports of its pods."""
+    ports = service["spec"].get("ports") or ()
+    found = [exposed["port"] for field in ("port", "targetPort") for exposed in ports if exposed.get(field) == listened]
+    return found[0] if found else None
 
 
 def may_share_a_host(one: Iterable[str], other: Iterable[str]) -> bool:
@@ -165,6 +173,8 @@ def _concrete(host: str) -> str:
 def _services(gateway: Object, cluster: Cluster) -> Iterator[Object]:
     """The Services that lead to the Gateway's proxies: those labelled so, then those of its addresses."""
     namespace, name = gateway["metadata"]["namespace"], gateway["metadata"]["name"]
+    if is_of_traefik(gateway, cluster):
+        yield from filter(is_traefik, cluster.all(SERVICES))
     for service in cluster.all(SERVICES, namespace):
         if (service["metadata"].get("labels") or {}).get(_GATEWAY_NAME) == name:
             yield service

@@ -47,7 +47,7 @@ def doors_of(obj: Object, scopes: Sequence[Scope], cluster: Cluster) -> Doors:
     for service in cluster.all(SERVICES):
         metadata = service["metadata"]
         port = _port(service, wanted, has_tls=has_tls)
-        if port is None or not _is_traefik(service) or not _takes(service, obj):
+        if port is None or not is_traefik(service) or not _takes(service, obj):
             continue
         address = ServiceHost(metadata["namespace"], metadata["name"], cluster.domain).fqdn
         is_tls = has_tls or _is_secure(port)
@@ -66,7 +66,8 @@ def _asks_for_hosts(rule: Rule) -> bool:
         return True
 
 
-def _is_traefik(service: Object) -> bool:
+def is_traefik(service: Object) -> bool:
+    """Whether a Service is in front of Traefik, as the label of its chart says."""
     return (service["metadata"].get("labels") or {}).get(_NAME_LABEL) == _TRAEFIK
 
 

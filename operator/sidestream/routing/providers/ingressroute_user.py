@@ -3,6 +3,9 @@
 Traefik tries the rules of all IngressRoutes at an entry point together, by priority. So an entry's rules come out with
 their priority spelled out, and with those of other IngressRoutes that come before them excluded: with that they mean
 the same at any height above all that users have written.
+
+One thing is lost by that: a rule of another IngressRoute whose Service has no ready pod is not there for Traefik, but
+stays excluded in ours, so what it would have taken is left to the users' rules.
 """
 
 from __future__ import annotations

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
 
-from builders import deployment, having, in_namespace, namespace, service
-from sidestream.api.conditions import Reason
-from sidestream.api.findings import FindingReason, listed
+from builders import deployment, having, service
+from sidestream.api.findings import FindingReason
 from sidestream.kube import port
 from sidestream.kube.port import Object, Resource
 from sidestream.routing.checks import findings
@@ -126,50 +124,3 @@ def test_whatever_is_looked_at_is_declared() -> None:
     findings_of(replace(whole, cluster=Noting(*whole.cluster._objects)))  # type: ignore[attr-defined]
     assert asked <= set(READS)
     assert set(READS) - asked <= {port.DEPLOYMENTS, port.SERVICES, port.GATEWAYS}
-
-
-def test_a_thousand_forks_take_a_fraction_of_a_second() -> None:
-    many = crowded(sandboxes=tuple(f"s{number}" for number in range(1000)))
-    begin = time.process_time()
-    assert len(findings_of(many)) > 6000
-    assert time.process_time() - begin < 2.0
-
-
-def test_policies_for_others_cost_little_however_many_forks_there_are() -> None:
-    strangers = [
-        network_policy(
-            f"p{number}", podSelector=labels(app="z"), ingress=[{"from": [{"podSelector": labels(app="y")}]}]
-        )
-        for number in range(100)
-    ]
-    many = subject(*strangers, sandboxes=tuple(f"s{number}" for number in range(1000)))
-    begin = time.process_time()
-    assert findings_of(many) == ()
-    assert time.process_time() - begin < 0.2
-
-
-def test_what_blocks_says_which_reason_a_route_gets() -> None:
-    assert {item.blocks_as for item in findings_of(crowded())} == {Reason.ROUTE_CONFLICT, None}
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        pytest.param([], "", id="none"),
-        pytest.param(["a"], "a", id="one"),
-        pytest.param(["b", "a"], "a and b", id="two, sorted"),
-        pytest.param(["c", "b", "a", "a"], "a, b and c", id="three, each once"),
-        pytest.param(["d", "c", "b", "a"], "a, b, c and others", id="more are cut short"),
-    ],
-)
-def test_names_are_listed_as_in_a_sentence(names: list[str], expected: str) -> None:
-    assert listed(names) == expected
-
-
-def test_an_unknown_namespace_has_no_labels() -> None:
-    assert subject(namespace("elsewhere")).namespace_labels("shop") == {}
-
-
-def test_policies_of_other_namespaces_are_not_asked_about_pods() -> None:
-    elsewhere = network_policy("orders", in_namespace("web"), **ORDERS)
-    assert findings_of(subject(elsewhere)) == ()
