@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -82,6 +83,8 @@ def test_a_users_ingress_route_is_repeated_in_its_namespace_for_the_previews_hos
     assert [rule["match"] for rule in ours["spec"]["routes"][1:]] == [f"Host(`{PREVIEW}`)"]
     assert {part.keys for part in parts} == {frozenset({"alice"})}
     assert all(part.probe is not None and part.probe.name == part.name for part in parts)
+    assert all(re.fullmatch(r"[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?", part.name) for part in parts)
+    assert {part.obj["metadata"]["namespace"] for part in parts} == {"web"}
 
 
 def test_the_entry_says_where_it_is_and_that_baggage_is_replaced() -> None:
@@ -306,6 +309,13 @@ REFUSED = {
         (
             f"Rule routes[0] of IngressRoute shop/shop has rules for host {PREVIEW}; choose a host that nobody has "
             "rules for"
+        ),
+    ),
+    "rules for all hosts but the users'": (
+        Objects(wish(of=HOST), shop(), shop(route(f"!Host(`{HOST}`)", "web"), name="others")),
+        (
+            f"Rule routes[0] of IngressRoute shop/others holds for host {PREVIEW} and not alike for {HOST}, so it "
+            "would take requests of the preview; let it name the hosts that it is for"
         ),
     ),
     "rules that look at the header": (

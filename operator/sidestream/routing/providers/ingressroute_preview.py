@@ -15,8 +15,8 @@ from sidestream.kube.port import INGRESS_ROUTES, MIDDLEWARES, TRAEFIK_SERVICES, 
 from sidestream.routing.entries import Entry, EntryKey, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.ingressroute import place_of
-from sidestream.routing.providers.ingressroute_match import condition
 from sidestream.routing.providers.ingressroute_preview_table import (
+    ANY_PATH,
     group_of,
     listened_by,
     refuse_what_cannot_be_repeated,
@@ -112,16 +112,17 @@ class IngressRoutePreviews(PreviewCarrier):
     def _parts(self, for_: Written, rules: Sequence[Rule], tenant: Tenant, domain: str) -> Iterator[Part]:
         backends = Backends({Place(*path): spec for *path, spec in for_.place["services"]}, domain)
         keys = frozenset({tenant.key})
-        refusal = refusing(for_.namespace, named(for_.key, "unavailable", for_.source), keys)
+        beside = for_.source.split("/")
+        refusal = refusing(for_.namespace, named(for_.key, "unavailable", *beside), keys)
         marks = {name: value for item in markings(self._header, tenant.key) for name, value in item.set.items()}
         marking = Made(
             MIDDLEWARES,
             for_.namespace,
-            named(for_.key, "tenant", for_.source),
+            named(for_.key, "tenant", *beside),
             {"headers": {"customRequestHeaders": marks}},
             keys,
         )
-        names = {at: named(for_.key, "to", for_.source, at.namespace, at.name) for at in backends.specs}
+        names = {at: named(for_.key, "to", *beside, at.namespace, at.name) for at in backends.specs}
         changed: dict[Place, dict[str, Any]] = {}
         routes: list[Rule] = []
         for rule in rules:
@@ -131,10 +132,10 @@ class IngressRoutePreviews(PreviewCarrier):
             routes.append({**copy.deepcopy(rule), "services": services, "middlewares": after})
             if any(tenant.fork_of(host) for host in backends.reached_by(rule, for_.namespace)):
                 # of two rules with one text Traefik keeps one
-                match = f"{rule['match']} && {condition('PathPrefix', '/')}"
+                match = f"{rule['match']} && {ANY_PATH}"
                 routes.append(answered(match, rule["priority"] - 1, refusal.name, rule))
         needed = [Made(TRAEFIK_SERVICES, at.namespace, names[at], changed[at], keys) for at in sorted(changed)]
-        yield from proven(for_, named(for_.key, "preview", for_.source), routes, [*needed, refusal, marking])
+        yield from proven(for_, named(for_.key, "preview", *beside), routes, [*needed, refusal, marking])
 
 
 def _of_the_preview(obj: Object, entry_point: str, rules: Sequence[Rule]) -> Object:

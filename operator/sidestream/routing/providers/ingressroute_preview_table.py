@@ -30,6 +30,9 @@ from sidestream.routing.table import Rule
 HIGHEST_PRIORITY: Final = 70_000_000
 """Twice a priority has to fit between our other rules' and what 32 bits hold."""
 
+ANY_PATH: Final = condition("PathPrefix", "/")
+"""Asks for nothing; makes two rules' texts differ."""
+
 _ELSEWHERE: Final = "elsewhere.invalid"
 """A host for which nobody has rules; a regular expression that holds for it is for any host."""
 
@@ -65,6 +68,7 @@ def group_of(preview: Asked, cluster: Cluster) -> tuple[str, Group, list[str]]:
         raise conflict(f"Rules at {where} ask for hosts by regular expressions; name one in spec.preview.of")
     hosts = {host for _, rule in rules for host in _hosts(rule)}
     of = users_host(preview, hosts, where)
+    _refuse_what_tells_them_apart(preview, of, [rule for _, rule in rules])
     group: Group = []
     findings: list[str] = []
     for item in found:
@@ -112,15 +116,18 @@ def refuse_what_cannot_be_repeated(group: Group, header: HeaderSettings) -> None
 
 
 def rules_of(rules: Sequence[PreviewRule], host: str) -> list[Rule]:
-    """The rules as they read for the preview's host, above all that others may have for it, each text once.
+    """The rules as they read for the preview's host, above all that others may have for it.
 
-    Of two users' rules that differ in hosts alone the one of the higher priority would always be tried first.
+    Users' rules may differ in hosts alone, but of two with one text Traefik would keep one.
     """
     found: dict[str, Rule] = {}
     for item in sorted(rules, key=lambda entry: entry.user.order):
         rest = "" if isinstance(item.rest, bool) else f" && ({printed(item.rest)})"
         match = condition("Host", host) + rest
-        found.setdefault(match, {**item.raw, "match": match, "priority": FOR_PREVIEWS + 2 * item.user.priority + 1})
+        while match in found:
+            # twice, since with one more it is the rule for want of a fork
+            match += f" && {ANY_PATH} && {ANY_PATH}"
+        found[match] = {**item.raw, "match": match, "priority": FOR_PREVIEWS + 2 * item.user.priority + 1}
     return list(found.values())
 
 
@@ -144,6 +151,17 @@ def _refuse_a_used_host(preview: Asked, rules: Iterable[UserRule]) -> None:
         if any(_holds(pattern, preview.host) for pattern in _patterns(rule.match)):
             used.append((preview.host, f"Rule {rule}"))
     refuse_a_used_host(preview, used)
+
+
+def _refuse_what_tells_them_apart(preview: Asked, of: str, rules: Iterable[UserRule]) -> None:
+    """A rule that holds for the preview's host and not for the users' would take what the preview has no rule for."""
+    for rule in rules:
+        here = at_host(rule.match, preview.host)
+        if here is not False and here != _at_host(rule, of):
+            raise conflict(
+                f"Rule {rule} holds for host {preview.host} and not alike for {of or 'others'}, so it would take "
+                "requests of the preview; let it name the hosts that it is for"
+            )
 
 
 def _patterns(match: Match) -> list[Match]:
