@@ -11,7 +11,6 @@ from sidestream.routing.providers.ingressroute_match import (
     And,
     Condition,
     Match,
-    MatchError,
     Not,
     Or,
     condition,
@@ -21,6 +20,7 @@ from sidestream.routing.providers.ingressroute_match import (
 )
 from sidestream.routing.providers.ingressroute_regex import why_not_re2
 from sidestream.routing.providers.ingressroute_scope import scope_of
+from sidestream.routing.providers.ingressroute_tokens import MatchError
 from unit.routing.examples import LOOK
 from unit.routing.traefik_model import Request, holds
 from unit.routing.traefik_things import matches, requests

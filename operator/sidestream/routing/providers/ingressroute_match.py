@@ -15,11 +15,8 @@ from functools import lru_cache
 from typing import Final
 
 from sidestream.routing.providers.ingressroute_regex import why_not_re2
+from sidestream.routing.providers.ingressroute_tokens import MatchError, Token, tokens
 
-_TOKEN: Final = re.compile(
-    r"(?P<blank>[ \t\r]+)|(?P<newline>\n)|(?P<name>[A-Za-z]+)|(?P<raw>`[^`]*`)|"
-    r'(?P<quoted>"(?:[^"\\\n]|\\[^\n])*")|(?P<sign>&&|\|\||[!(),])'
-)
 _ARGUMENTS: Final = {
     "ClientIP": (1,),
     "Method": (1,),
@@ -37,10 +34,6 @@ _SPELLINGS: Final = {
     spelling: name for name in _ARGUMENTS for spelling in (name, name.lower(), name.upper(), name.capitalize())
 }
 _REGEXES: Final = frozenset({"HostRegexp", "PathRegexp", "HeaderRegexp", "QueryRegexp"})
-
-
-class MatchError(ValueError):
-    """Traefik, or this reader, does not take the rule; the text ends the sentence "cannot be understood: "."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ def parsed(text: str) -> Match:
     Raises:
         MatchError: it cannot be understood.
     """
-    parser = _Parser(tuple(_tokens(text)))
+    parser = _Parser(tuple(tokens(text)))
     found = parser.disjunction()
     parser.expect_end()
     return found
@@ -191,62 +184,11 @@ def _escape(char: str) -> str:
     return f"\\{char}" if char in '"\\' else f"\\U{ord(char):08x}"
 
 
-@dataclass(frozen=True)
-class _Token:
-    """`kind` is `name`, `text` (an unquoted string), or the sign itself; the end of the rule has kind and text ""."""
-
-    kind: str
-    text: str
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    position, is_ended = 0, False
-    last = _Token("", "")
-    while position < len(text):
-        found = _TOKEN.match(text, position)
-        if found is None:
-            raise MatchError(f"{text[position:].splitlines()[0][:20]!r} is no part of a rule")
-        position = found.end()
-        if found.lastgroup == "blank":
-            continue
-        if found.lastgroup == "newline":
-            # Go ends an expression at the end of a line where it could end
-            is_ended = is_ended or last.kind in ("name", "text", ")")
-            continue
-        if is_ended:
-            raise MatchError("a line ends where the rule could end, and goes on after it")
-        last = _token(found.lastgroup or "", found.group())
-        yield last
-
-
-def _token(group: str, text: str) -> _Token:
-    match group:
-        case "raw":
-            return _Token("text", text[1:-1].replace("\r", ""))
-        case "quoted":
-            return _Token("text", _unquoted(text[1:-1]))
-        case "name":
-            return _Token("name", text)
-        case _:
-            return _Token(text, text)
-
-
-def _unquoted(text: str) -> str:
-    if "\\" not in text:
-        return text
-    if not text.isascii() or re.search(r"\\[^abfnrtvxuU0-7\\\"]|\\N", text):
-        raise MatchError(f'the string "{text}" has escapes that are not known')
-    try:
-        return text.encode().decode("unicode_escape")
-    except UnicodeDecodeError as error:
-        raise MatchError(f'the string "{text}" has escapes that are not known') from error
-
-
 class _Parser:
     """Reads from left to right; `!` binds closest, then `&&`, then `||`."""
 
-    def __init__(self, tokens: tuple[_Token, ...]) -> None:
-        self._tokens = tokens
+    def __init__(self, words: tuple[Token, ...]) -> None:
+        self._tokens = words
         self._next = 0
 
     def disjunction(self) -> Match:
@@ -288,8 +230,8 @@ class _Parser:
         _check(found)
         return found
 
-    def _peek(self) -> _Token:
-        return self._tokens[self._next] if self._next < len(self._tokens) else _Token("", "")
+    def _peek(self) -> Token:
+        return self._tokens[self._next] if self._next < len(self._tokens) else Token("", "")
 
     def _takes(self, kind: str) -> bool:
         if self._peek().kind != kind:

@@ -13,7 +13,6 @@ from sidestream.routing.ownership import is_ours
 from sidestream.routing.providers.ingressroute_doors import Doors, doors_of
 from sidestream.routing.providers.ingressroute_match import (
     Match,
-    MatchError,
     Rest,
     at_host,
     condition,
@@ -22,6 +21,7 @@ from sidestream.routing.providers.ingressroute_match import (
 )
 from sidestream.routing.providers.ingressroute_rules import FOR_PREVIEWS
 from sidestream.routing.providers.ingressroute_scope import Scope
+from sidestream.routing.providers.ingressroute_tokens import MatchError
 from sidestream.routing.providers.ingressroute_user import INGRESS_CLASS, UserRule, view
 from sidestream.routing.providers.preview import ANY_HOST, Asked, conflict, refuse_a_used_host, users_host
 from sidestream.routing.providers.provider import Cluster

@@ -19,8 +19,9 @@ from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import INGRESS_ROUTES, Object
 from sidestream.routing.ownership import is_ours
-from sidestream.routing.providers.ingressroute_match import Match, MatchError, negation, parsed
+from sidestream.routing.providers.ingressroute_match import Match, negation, parsed
 from sidestream.routing.providers.ingressroute_scope import Scope, scope_of
+from sidestream.routing.providers.ingressroute_tokens import MatchError
 from sidestream.routing.providers.provider import Cluster
 from sidestream.routing.table import Rule
 
