@@ -42,9 +42,9 @@ def users_route(place: Place, timeout: str = "30s") -> Object:
     }
 
 
-def settle(place: Place) -> None:
+def settle(place: Place, image: str) -> None:
     place.cluster.apply(VIRTUAL_SERVICES, users_route(place))
-    furnish(place, ANNOTATIONS)
+    furnish(place, image, ANNOTATIONS)
 
 
 def streams(*tenants: str) -> list[Stream]:
@@ -57,8 +57,8 @@ def told(found: list[Answer]) -> str:
     return "\n".join(f"{count} x {kind}" for kind, count in kinds.most_common(20))
 
 
-def test_every_request_goes_where_it_belongs_while_tenants_come_and_go(place: Place) -> None:
-    settle(place)
+def test_every_request_goes_where_it_belongs_while_tenants_come_and_go(place: Place, images: dict[str, str]) -> None:
+    settle(place, images["operator"])
 
     def lives_of(tenant: str) -> list[Life]:
         return [live(place, tenant, SECONDS_READY) for _ in range(CYCLES)]
@@ -87,8 +87,8 @@ def no_guard(place: Place) -> None:
 
 
 @pytest.mark.parametrize("harm", [fork_first, no_guard])
-def test_the_load_sees_what_must_not_be(place: Place, harm: Callable[[Place], None]) -> None:
-    settle(place)
+def test_the_load_sees_what_must_not_be(place: Place, images: dict[str, str], harm: Callable[[Place], None]) -> None:
+    settle(place, images["operator"])
     with constant_load(place, streams("ann")) as load:
         life = begin(place, "ann")
         for _ in range(5):
@@ -97,8 +97,8 @@ def test_the_load_sees_what_must_not_be(place: Place, harm: Callable[[Place], No
     assert faults(load.answers, [life]) != []
 
 
-def test_a_users_edit_is_in_the_overlay_soon(place: Place) -> None:
-    settle(place)
+def test_a_users_edit_is_in_the_overlay_soon(place: Place, images: dict[str, str]) -> None:
+    settle(place, images["operator"])
     place.sandbox("ann", "web")
     place.ready("ann")
     (row,) = [
