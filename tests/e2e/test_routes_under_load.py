@@ -57,6 +57,10 @@ def told(found: list[Answer]) -> str:
     return "\n".join(f"{count} x {kind}" for kind, count in kinds.most_common(20))
 
 
+def is_within(answer: Answer, life: Life) -> bool:
+    return answer.stream.tenant == life.tenant and life.ready <= answer.begin and answer.end <= life.leaves
+
+
 def test_every_request_goes_where_it_belongs_while_tenants_come_and_go(place: Place, images: dict[str, str]) -> None:
     settle(place, images["operator"])
 
@@ -71,6 +75,8 @@ def test_every_request_goes_where_it_belongs_while_tenants_come_and_go(place: Pl
     by_forks = Counter((item.stream.service, item.stream.way) for item in load.answers if item.who in TENANTS)
     assert set(by_forks) == {(service, way) for service in SERVICES for way in WAYS}, "each way was tried"
     assert len(lives) == CYCLES * len(TENANTS)
+    ready = [item for item in load.answers if any(is_within(item, life) for life in lives)]
+    print(f"{len(load.answers)} requests, {len(ready)} of tenants that were Ready")  # noqa: T201 - for who measures
 
 
 def fork_first(place: Place) -> None:
