@@ -68,8 +68,11 @@ class Load:
     answers: list[Answer] = field(default_factory=list)
 
 
-def furnish(place: Place, services: Mapping[str, Mapping[str, str]]) -> None:
-    """Deployment `web` behind these Services (with annotations), and a caller in the mesh."""
+def furnish(place: Place, image: str, services: Mapping[str, Mapping[str, str]]) -> None:
+    """Deployment `web` behind these Services (with annotations), and a caller in the mesh.
+
+    `image` has Python and aiohttp, as the operator's has.
+    """
     content = programs.config_map(place.namespace)
     content["data"][_PROGRAM.name] = _PROGRAM.read_text()
     place.cluster.apply(CONFIG_MAPS, content)
@@ -77,12 +80,12 @@ def furnish(place: Place, services: Mapping[str, Mapping[str, str]]) -> None:
         {"port": 8080, "protocol": "http1", "who": "$(WHO)"},
         {"port": 8081, "protocol": "http2", "who": "$(WHO)"},
     ]
-    echo = programs.container(place.image, "python", f"{programs.FOLDER}/echo.py", json.dumps(roles))
+    echo = programs.container(image, "python", f"{programs.FOLDER}/echo.py", json.dumps(roles))
     echo["env"].append({"name": "WHO", "value": BASELINE})
     echo["readinessProbe"] = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
     # who asks may still have the address of a pod that goes
     echo["lifecycle"] = {"preStop": {"sleep": {"seconds": 3}}}
-    idle = programs.container(place.image, "python", "-c", "import signal; signal.pause()")
+    idle = programs.container(image, "python", "-c", "import signal; signal.pause()")
     place.cluster.apply(DEPLOYMENTS, _deployment(place, "web", echo, is_in_mesh=False))
     place.cluster.apply(DEPLOYMENTS, _deployment(place, CALLER, idle, is_in_mesh=True))
     for name, marks in services.items():
