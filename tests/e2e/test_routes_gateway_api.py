@@ -31,6 +31,7 @@ headers = {"host": host, **({"baggage": baggage[0]} if baggage else {})}
 print(build_opener(ProxyHandler({})).open(Request(url, headers=headers), timeout=20).read().decode())
 """
 HOST = "shop.example.com"
+PREVIEW = "alice.preview.example.com"
 SECONDS = 60.0
 
 
@@ -102,7 +103,7 @@ def test_the_kind_of_object_may_be_changed_on_a_living_sandbox(place: Place) -> 
         wait_until(is_the_other_gone, SECONDS, f"no {other.kind} to be left")
 
 
-def test_requests_that_come_in_at_a_gateway_meet_the_fork_too(place: Place) -> None:
+def test_requests_that_come_in_at_a_gateway_meet_the_fork_too_and_the_preview_has_its_own_address(place: Place) -> None:
     serve(place, "web")
     listener = {"name": "http", "port": 80, "protocol": "HTTP"}
     place.cluster.apply(
@@ -116,8 +117,8 @@ def test_requests_that_come_in_at_a_gateway_meet_the_fork_too(place: Place) -> N
     }
     users = place.cluster.apply(HTTP_ROUTES, made(HTTP_ROUTES, "front", place, spec))
     place.until(GATEWAYS, "public", is_condition("Programmed"), 120)
-    place.sandbox("alice", "web")
-    place.ready("alice")
+    place.sandbox("alice", "web", preview={"gateway": {"name": "public"}, "host": PREVIEW})
+    sandbox = place.ready("alice")
     entry = f"HTTPRoute {place.namespace}/front"
     found = rows(place)
     assert {entry, "mesh"} == set(found)
@@ -129,6 +130,8 @@ def test_requests_that_come_in_at_a_gateway_meet_the_fork_too(place: Place) -> N
     )
     door = f"http://public-istio.{place.namespace}.svc.cluster.local/"
     assert who(place, door, HOST, "a=b,tenant=alice").startswith("web-alice-")
+    assert sandbox["status"]["preview"]["address"] == f"http://{PREVIEW}"
+    assert who(place, door, PREVIEW).startswith("web-alice-")
     for baggage in ((), ("a=b",), ("tenant=bob",)):
         assert not who(place, door, HOST, *baggage).startswith("web-alice-")
     place.delete("alice")
