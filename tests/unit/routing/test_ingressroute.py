@@ -86,7 +86,7 @@ def test_beside_an_ingress_route_stand_the_tenants_rules_and_what_they_refer_to(
             },
             {
                 "kind": "Rule",
-                "match": f"{BY_HEADER} && ({MATCH})",
+                "match": f"(({MATCH})) && {BY_HEADER}",
                 "priority": 1_000_000_000 + 2 * len(MATCH),
                 "middlewares": [{"name": refusing.name}],
                 "services": [{"kind": "TraefikService", "name": "noop@internal"}],
@@ -498,3 +498,12 @@ def test_a_probe_is_answered_among_many_tenants_too() -> None:
 def test_middlewares_come_before_what_refers_to_them() -> None:
     kinds = [part.resource for part in parts(WEB)]
     assert kinds == [MIDDLEWARES, MIDDLEWARES, INGRESS_ROUTES]
+
+
+def test_no_rule_looks_at_the_header_of_other_hosts_requests() -> None:
+    """Traefik tries the rules of all hosts for every request: a thousand regexes would cost all of them."""
+    tenants_rules = [rule for obj in of(INGRESS_ROUTES, parts(WEB)) for rule in obj["spec"]["routes"]]
+    by_header = [rule["match"] for rule in tenants_rules if "HeaderRegexp(`baggage`" in rule["match"]]
+    assert len(by_header) == 2
+    assert all(match.index("Host(") < match.index("HeaderRegexp(") for match in by_header)
+    assert len(set(by_header)) == 2, "Traefik keeps one of two rules with one text"
