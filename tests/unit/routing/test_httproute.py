@@ -371,22 +371,22 @@ REFUSALS: dict[str, tuple[list[Object], str]] = {
     "a regular expression that looks ahead": (
         [http_route("theirs", rule(matches=[regex("/(?!b).*")]))],
         (
-            "The regular expression of the path in rules[0] of HTTPRoute shop/theirs looks ahead or behind, so proxies "
-            "refuse it: /(?!b).*"
+            "The regular expression of the path in rules[0] of HTTPRoute shop/theirs is not valid: "
+            '"invalid perl operator: (?!", so proxies refuse it: /(?!b).*'
         ),
     ),
     "a regular expression for a header": (
         [http_route("theirs", rule(matches=[prefix(headers=[header("x-a", "(", "RegularExpression")])]))],
         (
-            "The regular expression of header x-a in rules[0] of HTTPRoute shop/theirs has a ( that is not closed, so "
-            "proxies refuse it: ("
+            "The regular expression of header x-a in rules[0] of HTTPRoute shop/theirs is not valid: "
+            '"missing ): (", so proxies refuse it: ('
         ),
     ),
     "a regular expression for a method": (
         [grpc_route("theirs", rule(matches=[{"method": {"type": "RegularExpression", "service": "["}}]))],
         (
-            "The regular expression of the service in rules[0] of GRPCRoute shop/theirs has a [ that is not closed, so "
-            "proxies refuse it: ["
+            "The regular expression of the service in rules[0] of GRPCRoute shop/theirs is not valid: "
+            '"missing ]: [", so proxies refuse it: ['
         ),
     ),
     "one route with a port and one without": (

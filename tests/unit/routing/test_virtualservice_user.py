@@ -256,8 +256,8 @@ REFUSED |= {
     "an invalid regular expression": (
         [virtual_service("mine", {"name": "api", "match": [{"uri": {"regex": "/(?!x).*"}}], "route": [to()]})],
         (
-            "The regular expression /(?!x).* in rule api (http[0]) of VirtualService shop/mine uses look-around, which "
-            "Istio's engine (RE2) does not have"
+            "The regular expression /(?!x).* in rule api (http[0]) of VirtualService shop/mine is not valid: "
+            '"invalid perl operator: (?!"'
         ),
     ),
     "a rule of another namespace for its own callers": (

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from sidestream.routing.providers.ingressroute_regex import why_not_re2
 from sidestream.routing.providers.ingressroute_tokens import MatchError, Token, tokens
+from sidestream.routing.regexes import why_refused
 
 _ARGUMENTS: Final = {
     "ClientIP": (1,),
@@ -261,8 +261,8 @@ def _check(found: Condition) -> None:
     if name in ("Host", "HostRegexp") and not value.isascii():
         raise MatchError(f"{name}(`{value}`) is not ASCII")
     if name in _REGEXES and (name, len(arguments)) != ("QueryRegexp", 1):
-        why = why_not_re2(value)
-        if why:
+        why = why_refused(value)
+        if why is not None:
             raise MatchError(f"the regular expression `{value}` of {name} {why}")
     if name == "ClientIP":
         _check_address(value)
