@@ -68,10 +68,8 @@ class IngressRouteDialect:
         return answered(match, FOR_TENANTS + 2 * rule["priority"], middleware, rule)
 
     def for_nobody(self, rule: Rule) -> Rule | None:
-        """The rule with every way to name a tenant excluded; None where asking for that gains nothing."""
+        """The rule with every way to name a tenant excluded."""
         excluded = any_tenant_matches(self._header)
-        if not excluded:
-            return None
         probing = condition("HeaderRegexp", PROBE_HEADER, ".")
         conditions = [f"({rule['match']})", *(f"!{_header(match)}" for match in excluded), f"!{probing}"]
         return {

@@ -106,7 +106,7 @@ class VirtualServiceDialect:
     def for_nobody(self, rule: Rule) -> Rule | None:
         """The rule with every way to name a tenant excluded; None where the rule itself excludes by that header."""
         excluded = {match.name: {match.kind.value: match.value} for match in any_tenant_matches(self._header)}
-        if not excluded or any(_header_names(match, "withoutHeaders") & set(excluded) for match in matches_of(rule)):
+        if any(_header_names(match, "withoutHeaders") & set(excluded) for match in matches_of(rule)):
             return None
         clone = copy.deepcopy(rule)
         clone["name"] = f"no-tenant-{rule['name']}" if rule.get("name") else "no-tenant"
