@@ -24,6 +24,7 @@ LISTENER_PORT = 8000
 """Where Traefik's entry point listens itself: a Gateway of its must name that port."""
 
 _SERVICE = ServiceHost("traefik", "traefik")
+_ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 _FRONT = "front"
 _START_SECONDS = 120.0
 
@@ -43,6 +44,20 @@ def address_of(namespace: str) -> str:
 @dataclass(frozen=True)
 class Callers(Peers):
     """Peers whose client has no proxy of its own: what Traefik is sent is what the test says."""
+
+    async def start(self) -> None:
+        """See `Peers.start`; every Service has its pods by then, for Traefik leaves out rules to one without."""
+        await super().start()
+        await until(self._have_pods, "every Service has its pods", _START_SECONDS)
+
+    async def _have_pods(self) -> bool:
+        slices = await self.api.list(_ENDPOINT_SLICES, self.namespace)
+        served = {
+            item["metadata"]["labels"].get("kubernetes.io/service-name")
+            for item in slices
+            if any((endpoint.get("conditions") or {}).get("ready") for endpoint in item.get("endpoints") or ())
+        }
+        return set(self.roles) <= served
 
     async def _start_client(self) -> None:
         container = programs.container(self.image, "python", "-c", "import signal; signal.pause()")
