@@ -608,7 +608,7 @@ def _copy_only_the_first_alternative(patch: pytest.MonkeyPatch) -> None:
 
 
 def _ask_for_no_header(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(httproute_rules, "_narrowed", lambda match, _: match)
+    patch.setattr(httproute_rules, "narrowed", lambda match, _: match)
 
 
 def _write_no_guard(patch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def _skip_what_leads_elsewhere(patch: pytest.MonkeyPatch) -> None:
 
 
 def _below_the_users_rules(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ingressroute_rules, "FOR_TENANTS", 0)
+    patch.setattr(ingressroute_rules, "FOR_TENANTS", -1_000_000)
 
 
 def _all_at_one_priority(patch: pytest.MonkeyPatch) -> None:

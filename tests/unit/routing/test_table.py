@@ -163,7 +163,7 @@ def _tenants_after_the_users_rules(patch: pytest.MonkeyPatch) -> None:
 
 
 def _tagged_as_untagged(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(virtualservice_rules, "_narrowed", lambda rule, _: rule.get("match", []))
+    patch.setattr(virtualservice_rules, "narrowed", lambda rule, _: rule.get("match", []))
 
 
 def _guard_only_what_can_be_guarded(patch: pytest.MonkeyPatch) -> None:

@@ -105,9 +105,7 @@ def read(obj: Object, cluster: Cluster) -> Reading:
         before = []
         for other, shared in rivals:
             findings += _ties((rule,), other.rules)
-            outranking = [
-                item for item in other.rules if item.priority > rule.priority and item.scope.overlaps(rule.scope)
-            ]
+            outranking = [item for item in other.rules if item.comes_before(rule)]
             before += outranking
             if outranking and shared is _Shared.SOME:
                 findings.append(_partly(outranking[0], rule, own.key))
