@@ -311,6 +311,7 @@ async def test_what_may_change_does(kubeconfig: str, namespace: str) -> None:
         "routingKey": "alice",
         "workloads": [{"deployment": "orders", "replicas": 3, "baselineUpdates": "Follow"}],
         "drain": {"policy": "Wait", "timeout": "15m"},
+        "onForkUnavailable": "Error",
     }
 
 

@@ -25,7 +25,7 @@ VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", 
 READY = {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1}
 ACCEPTED = {**READY, "type": "Accepted", "reason": "Accepted"}
 
-DEFAULTS = {"drain": {"policy": "Wait", "timeout": "15m"}}
+DEFAULTS = {"drain": {"policy": "Wait", "timeout": "15m"}, "onForkUnavailable": "Error"}
 """What the API server fills in, so that both are told it."""
 
 Step = Callable[[KubeApi, str], Awaitable[Object | None]]
@@ -118,7 +118,8 @@ def workload(name: str, **fields: Any) -> Object:
 
 
 def entry(service: str) -> Object:
-    return {"service": service, "provider": "VirtualService", "mode": "Owned", "state": "Written", "reason": "Pending"}
+    how = {"provider": "VirtualService", "mode": "Owned", "state": "Written", "reason": "Pending"}
+    return {"service": service, "entry": "mesh", **how}
 
 
 def told(name: str, *findings: str) -> Object:

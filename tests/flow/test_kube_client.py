@@ -241,7 +241,8 @@ async def is_gone(api: AioKubeApi, namespace: str) -> bool:
 
 
 def entry(service: str) -> Object:
-    return {"service": service, "provider": "VirtualService", "mode": "Owned", "state": "Written", "reason": "Pending"}
+    how = {"provider": "VirtualService", "mode": "Owned", "state": "Written", "reason": "Pending"}
+    return {"service": service, "entry": "mesh", **how}
 
 
 @pytest.mark.usefixtures("quiet_crds")
