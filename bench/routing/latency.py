@@ -78,6 +78,7 @@ WAYS = (
     Way("httproute", "crowded-route", HTTPRouteProvider(HeaderSettings()), "baggage", has_limit=False),
     Way("virtualservice_exact", "crowded-exact", VirtualServiceProvider(EXACT), EXACT.name, has_limit=False),
 )
+"""HTTPRoutes cannot say "no tenant": their requests walk past all tenants' rules, and the number is given as it is."""
 AT_TRAEFIK = Way(
     "traefik",
     "crowded-traefik",
@@ -87,7 +88,6 @@ AT_TRAEFIK = Way(
     kind=EntryKind.INGRESS_ROUTE,
 )
 TRAEFIK = ServiceHost("traefik", "traefik")
-"""HTTPRoutes cannot say "no tenant": their requests walk past all tenants' rules, and the number is given as it is."""
 
 
 def measure(pods: Pods, tenants: int, rounds: int, console: Console, *, has_traefik: bool) -> dict[str, Figure]:
