@@ -21,7 +21,7 @@ demo: setup ## Show one tenant's request take its own way (KEEP=1 leaves it runn
 test: setup ## Prove it: unit tests, then flows and end to end on a real cluster
 	@hack/test
 
-test-unit: setup ## Only the tests that need no cluster (5 min)
+test-unit: setup ## Only the tests that need no cluster (8 min)
 	@hack/test unit
 
 schedules: setup ## 20,000 random schedules of the hand-off, for a nightly run (25 min; in `make test` it is 200)
