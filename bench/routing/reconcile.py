@@ -19,12 +19,12 @@ import structlog
 
 from bench.routing.memory import MemoryApi
 from bench.routing.population import SERVICE, deployment, fork, sandbox, service
+from sidestream.api.labels import PROVIDER
 from sidestream.config import HeaderSettings
 from sidestream.kube.events import EventRecorder
 from sidestream.kube.port import DEPLOYMENTS, EVENTS, NAMESPACES, ROUTE_GROUPS, SANDBOXES, SERVICES, Object, Resource
 from sidestream.routing.carriers import all_providers
 from sidestream.routing.checks.findings import READS
-from sidestream.routing.choice import PROVIDER
 from sidestream.routing.entries import Door, EntryKey, EntryKind
 from sidestream.routing.proof import PROBE_HEADER, hash_in, hash_in_redirect
 from sidestream.routing.reconcile import RoutingReconciler, Sight

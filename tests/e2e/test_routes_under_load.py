@@ -12,8 +12,8 @@ import pytest
 
 from e2e.load import WAYS, Answer, Life, Stream, begin, constant_load, faults, furnish, live
 from e2e.place import Place
+from sidestream.api.labels import PROVIDER
 from sidestream.kube.port import DEPLOYMENTS, SANDBOXES, VIRTUAL_SERVICES, Object
-from sidestream.routing.choice import PROVIDER
 from sidestream_demo.process import wait_until
 
 CYCLES = int(os.environ.get("SIDESTREAM_LOAD_CYCLES", "5"))

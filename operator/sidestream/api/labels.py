@@ -37,6 +37,14 @@ FORCE_CLEANUP: Final = f"{GROUP}/force-cleanup"
 
 FORCE_CLEANUP_DISCARD: Final = "discard"
 
+PROVIDER: Final = f"{GROUP}/provider"
+"""Annotation on a Service: the kind that is to carry its tenants' routes in the mesh, or None for none at all."""
+
+ROUTING: Final = f"{GROUP}/routing"
+"""Annotation on a user's VirtualService: `Patch` allows Sidestream to put its rules into it."""
+
+ROUTING_PATCH: Final = "Patch"
+
 FINALIZER: Final = f"{GROUP}/cleanup"
 """Finalizer on Sandbox and KafkaRoute."""
 

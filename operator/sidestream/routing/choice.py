@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sidestream.api.conditions import Reason
-from sidestream.api.labels import GROUP
+from sidestream.api.labels import PROVIDER
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import NAMESPACES, SERVICES, Object, Resource
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind
@@ -18,10 +18,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ports import service_ports, why_unroutable
 from sidestream.routing.providers.provider import Cluster, Provider
 
-PROVIDER: Final = f"{GROUP}/provider"
-"""Annotation on a Service: the kind that is to carry its tenants' routes in the mesh, or None for none at all."""
-
-NO_PROVIDER: Final = "None"
+_NO_PROVIDER: Final = "None"
 
 _AMBIENT: Final = "istio.io/dataplane-mode"
 _WAYPOINT: Final = "istio.io/use-waypoint"
@@ -91,9 +88,9 @@ def _for_the_mesh(key: EntryKey, cluster: Cluster, providers: Sequence[Provider]
         problem = InvalidInputError(Reason.BASELINE_NOT_FOUND, f"Service {key.namespace}/{key.name} does not exist")
         return Choice(refusal=problem, services=frozenset([host]))
     asked = (service["metadata"].get("annotations") or {}).get(PROVIDER)
-    if asked == NO_PROVIDER:
+    if asked == _NO_PROVIDER:
         subject = f"Service {key.namespace}/{key.name}"
-        text = f"{subject} is annotated {PROVIDER}: {NO_PROVIDER}, so the mesh does not route it"
+        text = f"{subject} is annotated {PROVIDER}: {_NO_PROVIDER}, so the mesh does not route it"
         return Choice(unrouted=text, services=frozenset([host]), doors=mesh_doors(host, service))
     try:
         provider, entry = _carrier(key, cluster, providers, service, asked)
@@ -121,7 +118,7 @@ def _carrier(
         listed = " nor ".join(_api(item.writes[0]) for item in meshes)
         text = (
             f"The cluster serves neither {listed}; install a mesh, or annotate Service {key.namespace}/{key.name} with "
-            f"{PROVIDER}: {NO_PROVIDER} if only its gateways are to route tenants"
+            f"{PROVIDER}: {_NO_PROVIDER} if only its gateways are to route tenants"
         )
         raise InvalidInputError(Reason.MESH_NOT_FOUND, text)
     found = [(item, entry) for item in served if (entry := item.entry(key, cluster)) is not None]
@@ -145,7 +142,7 @@ def _asked_for(
     subject = f"Service {key.namespace}/{key.name} is annotated {PROVIDER}: {asked}"
     provider = next((item for item in meshes if item.name == asked), None)
     if provider is None:
-        known = ", ".join([*(item.name for item in meshes), NO_PROVIDER])
+        known = ", ".join([*(item.name for item in meshes), _NO_PROVIDER])
         raise InvalidInputError(Reason.ROUTE_CONFLICT, f"{subject}, which is none of {known}")
     if provider not in served:
         api = _api(provider.writes[0])

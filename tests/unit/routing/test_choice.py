@@ -8,9 +8,10 @@ import pytest
 
 from builders import annotated, having, labelled, namespace, service
 from sidestream.api.conditions import Reason
+from sidestream.api.labels import PROVIDER
 from sidestream.config import HeaderSettings
 from sidestream.kube.port import SERVICES, VIRTUAL_SERVICES, Object, Resource
-from sidestream.routing.choice import PROVIDER, choose
+from sidestream.routing.choice import choose
 from sidestream.routing.entries import Door, EntryKey, EntryKind
 from sidestream.routing.providers.provider import Provider
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider

@@ -17,10 +17,10 @@ from builders import (
 )
 from fakes.kube import Request
 from sidestream.api.conditions import Reason
+from sidestream.api.labels import PROVIDER
 from sidestream.config import HeaderSettings
 from sidestream.errors import ObjectRejectedError, TransientError
 from sidestream.kube.port import ROUTE_GROUPS, SANDBOXES, SERVICES, VIRTUAL_SERVICES, Object
-from sidestream.routing.choice import PROVIDER
 from sidestream.routing.entries import Door, EntryKey, EntryKind
 from sidestream.routing.ledger import ASK_AGAIN_SECONDS
 from sidestream.routing.providers.virtualservice import VirtualServiceProvider

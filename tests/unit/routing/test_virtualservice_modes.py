@@ -12,6 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from builders import annotated, created, having, in_namespace, namespace, selecting, service, thing
+from sidestream.api.labels import ROUTING, ROUTING_PATCH
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import ISTIO_GATEWAYS, VIRTUAL_SERVICES, Object
@@ -20,7 +21,6 @@ from sidestream.routing.providers import (
     virtualservice,
     virtualservice_delegates,
     virtualservice_edge,
-    virtualservice_patch,
     virtualservice_render,
     virtualservice_user,
 )
@@ -49,7 +49,7 @@ View = Callable[[list[Object], int], Rules]
 
 EDGE = "istio-system/edge"
 AT_EDGE = Proxy("istio-system", {"istio": "edge", "app": "edge"}, EDGE)
-PATCHED = {virtualservice_patch.ROUTING: virtualservice_patch.ALLOWED}
+PATCHED = {ROUTING: ROUTING_PATCH}
 
 # --- what users write
 

@@ -6,22 +6,17 @@ Ours are known by their names and stand before the user's, which stay as they ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
-from sidestream.api.labels import GROUP
+from sidestream.api.labels import ROUTING, ROUTING_PATCH
 from sidestream.kube.port import Object
 from sidestream.routing.ownership import NAME_PREFIX
 from sidestream.routing.table import Rule
 
-ROUTING: Final = f"{GROUP}/routing"
-"""Annotation on a user's VirtualService: `Patch` allows Sidestream to put its rules into it."""
-
-ALLOWED: Final = "Patch"
-
 
 def is_patch_allowed(virtual_service: Object) -> bool:
     """Whether the user wants our rules in this very object."""
-    return (virtual_service["metadata"].get("annotations") or {}).get(ROUTING) == ALLOWED
+    return (virtual_service["metadata"].get("annotations") or {}).get(ROUTING) == ROUTING_PATCH
 
 
 def has_rules(virtual_service: Object) -> bool:
