@@ -18,7 +18,7 @@ from sidestream.kube.port import Object, Resource
 from sidestream.routing import ownership
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.providers.provider import Cluster, Part, Probe, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Probe, Provider, Rendered
 from sidestream.routing.table import Tenant
 
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
@@ -48,15 +48,16 @@ def gateway(name: str = "edge", *modifiers: Modifier) -> Object:
     return thing(GATEWAYS, name, {"spec": {}}, *modifiers)
 
 
-class PlainProvider:
+class PlainProvider(Provider):
     """`reads` may be widened to kinds that concern nobody in particular."""
 
     name = "HTTPRoute"
     carries = frozenset({EntryKind.MESH, EntryKind.HTTP_ROUTE})
+    reads: tuple[Resource, ...] = (HTTP_ROUTES,)
     writes: tuple[Resource, ...] = (HTTP_ROUTES, MIDDLEWARES)
 
     def __init__(self, *also_read: Resource) -> None:
-        self.reads: tuple[Resource, ...] = (HTTP_ROUTES, *also_read)
+        self.reads = (HTTP_ROUTES, *also_read)
 
     def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
         del cluster
@@ -66,15 +67,6 @@ class PlainProvider:
         if "service" in spec:
             return (EntryKey(EntryKind.MESH, metadata["namespace"], spec["service"]),)
         return (EntryKey(EntryKind.HTTP_ROUTE, metadata["namespace"], metadata["name"]),)
-
-    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        del obj, cluster
-        return ()
-
-    def is_patched(self, obj: Object) -> bool:
-        """Never: users' objects are only read."""
-        del obj
-        return False
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         to = obj.get("spec", {}).get("to", ())

@@ -37,11 +37,11 @@ from sidestream.routing.providers.httproute_user import (
     rules_of,
     service_parents,
 )
-from sidestream.routing.providers.provider import Cluster, Part, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Provider, Rendered
 from sidestream.routing.table import Tenant
 
 
-class HTTPRouteProvider:
+class HTTPRouteProvider(Provider):
     """Reads and renders HTTPRoutes and GRPCRoutes for tenants named as `header` says."""
 
     name: Final = "HTTPRoute"
@@ -67,11 +67,6 @@ class HTTPRouteProvider:
         """Routes for the same hosts of a Gateway, which merges their rules: which are copied depends on all of them."""
         if not is_ours(obj) and _is_route(obj) and gateway_parents(obj):
             yield from map(key_of_route, neighbours(obj, cluster))
-
-    def is_patched(self, obj: Object) -> bool:
-        """Never: users' objects are only read."""
-        del obj
-        return False
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that a route has as backends; none for other kinds."""

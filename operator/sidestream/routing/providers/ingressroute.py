@@ -25,7 +25,7 @@ from sidestream.routing.providers.ingressroute_services import (
     users_of,
 )
 from sidestream.routing.providers.ingressroute_user import INGRESS_CLASS, concerned, read, said
-from sidestream.routing.providers.provider import Cluster, Rendered
+from sidestream.routing.providers.provider import Cluster, Provider, Rendered
 from sidestream.routing.table import Tenant
 
 _NOT_COPIED: Final = (
@@ -40,7 +40,7 @@ _NOT_COPIED: Final = (
 """Labels, by parts of their names, that say whose an object is; the others may be what Traefik selects objects by."""
 
 
-class IngressRouteProvider:
+class IngressRouteProvider(Provider):
     """Reads users' IngressRoutes and renders ours, for tenants named as `header` says."""
 
     name: Final = "IngressRoute"
@@ -60,16 +60,6 @@ class IngressRouteProvider:
         places = list(users_of(obj, cluster))
         users = [item for item in cluster.all(INGRESS_ROUTES) if not is_ours(item)]
         return [_key(item) for item in users if any(refers_to(item, place) for place in places)]
-
-    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None beside those that `entries_of` names."""
-        del obj, cluster
-        return ()
-
-    def is_patched(self, obj: Object) -> bool:
-        """Never: users' objects are only read."""
-        del obj
-        return False
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that the object itself names; what TraefikServices lead to is theirs to say."""

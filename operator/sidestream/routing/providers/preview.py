@@ -18,7 +18,7 @@ from sidestream.errors import InvalidInputError
 from sidestream.kube.port import SANDBOXES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.headers import BAGGAGE, HeaderMatch, MatchKind, baggage_naming
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, Provider
 
 ANY_HOST: Final = ""
 """Stands for all hosts: users have rules that ask for none."""
@@ -33,7 +33,7 @@ PORTS: Final = {False: 80, True: 443}
 """The usual ports, without TLS and with it."""
 
 
-class PreviewCarrier:
+class PreviewCarrier(Provider):
     """What is the same of all providers of previews: which objects matter to one follows from its Sandbox."""
 
     carries: Final = frozenset({EntryKind.PREVIEW})
@@ -43,16 +43,6 @@ class PreviewCarrier:
         """None; see `Provider.entries_of`."""
         del obj, cluster
         return ()
-
-    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None; see `Provider.neighbours_of`."""
-        del obj, cluster
-        return ()
-
-    def is_patched(self, obj: Object) -> bool:
-        """Never: see `Provider.is_patched`."""
-        del obj
-        return False
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Rendered:
 
 
 class Provider(Protocol):
-    """One kind of mesh or gateway object as a carrier of routes."""
+    """One kind of mesh or gateway object as a carrier of routes; what most do not have is empty here."""
 
     @property
     def name(self) -> str:
@@ -129,11 +129,13 @@ class Provider(Protocol):
 
     def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
         """Other entries whose objects depend on a user's object, since proxies merge its rules with theirs."""
-        ...
+        del obj, cluster
+        return ()
 
     def is_patched(self, obj: Object) -> bool:
         """Whether rules of ours are in a user's object, which they must leave when nobody is routed by it any more."""
-        ...
+        del obj
+        return False
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that an object of one of the kinds in `reads` or `writes` sends requests to."""

@@ -17,7 +17,7 @@ from sidestream.routing import ownership
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ports import service_ports
-from sidestream.routing.providers.provider import Cluster, Part, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Provider, Rendered
 from sidestream.routing.providers.virtualservice_delegates import delegates_of
 from sidestream.routing.providers.virtualservice_edge import edge_entry, sharing
 from sidestream.routing.providers.virtualservice_memo import Measured, Memo, hash_of, measured
@@ -35,7 +35,7 @@ _REPEATING: Final = frozenset({Mode.OWNED, Mode.OVERLAY})
 """Modes in which our object holds the rules without tenants too."""
 
 
-class VirtualServiceProvider:
+class VirtualServiceProvider(Provider):
     """Reads and renders VirtualServices for tenants named as `header` says."""
 
     name: Final = "VirtualService"
@@ -62,11 +62,6 @@ class VirtualServiceProvider:
             roots = [item for item in users_of(cluster) if key_of(obj) in delegates_of(item)]
         found = {key for root in roots for key in _entries_of_root(root, cluster)}
         return tuple(sorted(found))
-
-    def neighbours_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """None beside those that `entries_of` names."""
-        del obj, cluster
-        return ()
 
     def is_patched(self, obj: Object) -> bool:
         """By the names of its rules."""
