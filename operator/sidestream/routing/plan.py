@@ -95,14 +95,13 @@ def make_plan(observed: Observed, cluster: Cluster) -> Plan:
         verdicts=routing.verdicts,
         doors=choice.doors,
         gateways=observed.gateways,
+        findings={} if choice.unrouted else _findings(observed, cluster),
     )
     if choice.entry is None or provider is None:
         return plan
     plan = replace(plan, provider=provider.name, why_unprovable=choice.entry.why_unprovable or _NO_DOOR)
-    findings = _findings(observed, provider, choice.entry, cluster)
-    plan = replace(plan, findings=findings)
     try:
-        _refuse_what_is_blocked(findings)
+        _refuse_what_is_blocked(plan.findings)
         rendered = rendered_parts(provider, choice.entry, routing.tenants, cluster, held)
     except InvalidInputError as error:
         return refused(plan, Reason(error.reason), error.message)
@@ -187,10 +186,10 @@ def own_parts(plan: Plan, verdict: Verdict) -> tuple[Part, ...]:
     return tuple(found.values())
 
 
-def _findings(
-    observed: Observed, provider: Provider, entry: Entry, cluster: Cluster
-) -> dict[ServiceHost, tuple[Finding, ...]]:
-    """What is around the Services that have forks here."""
+def _findings(observed: Observed, cluster: Cluster) -> dict[ServiceHost, tuple[Finding, ...]]:
+    """What is around the Services that have forks here, whether or not anything can carry their routes."""
+    provider, entry = observed.choice.provider, observed.choice.entry
+    name, source = None if provider is None else provider.name, None if entry is None else entry.source
     forks: dict[ServiceHost, list[checks.Fork]] = {}
     for member in observed.members:
         for fork in member.forks:
@@ -200,7 +199,7 @@ def _findings(
     for host, made in forks.items():
         service = cluster.get(SERVICES, host.namespace, host.name)
         if service is not None:
-            found[host] = findings_of(checks.Subject(entry, provider.name, service, tuple(made), cluster))
+            found[host] = findings_of(checks.Subject(observed.key, name, source, service, tuple(made), cluster))
     return found
 
 

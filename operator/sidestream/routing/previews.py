@@ -21,7 +21,7 @@ from sidestream.routing.plan import Plan, destinations_of, refused, rendered_par
 from sidestream.routing.preview_index import are_forks_available
 from sidestream.routing.providers.preview import ADDRESS
 from sidestream.routing.providers.provider import Cluster, ident_of
-from sidestream.routing.results import GONE_ANYWAY_SECONDS, Progress
+from sidestream.routing.results import Progress
 from sidestream.routing.table import Tenant
 from sidestream.routing.tenants import Routing, Standing, Verdict, tenants_of
 
@@ -150,7 +150,7 @@ def _services_met(plan: PreviewPlan, verdict: Verdict, progress: Progress | None
     """Those of now, and those of before until no proxy has the rules of before, or waiting for that must end."""
     before = verdict.member.sandbox.status.preview
     known = None if progress is None else progress.of(verdict)
-    if before is None or (known is not None and (known.is_settled or (known.waited or 0.0) >= GONE_ANYWAY_SECONDS)):
+    if before is None or (known is not None and known.is_over):
         return plan.services
     return tuple(sorted({*plan.services, *before.services}))
 

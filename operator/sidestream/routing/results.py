@@ -60,6 +60,11 @@ class Known:
             case Evidence.NOT_YET:
                 return False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits any longer for an object that goes."""
+        return self.is_settled or (self.waited or 0.0) >= GONE_ANYWAY_SECONDS
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -88,7 +93,6 @@ class _Written(TypedDict, total=False):
     object: str
     source: str
     choice: str
-    findings: tuple[FindingStatus, ...]
 
 
 _NOTHING_WRITTEN: Final[_Written] = {
@@ -97,7 +101,6 @@ _NOTHING_WRITTEN: Final[_Written] = {
     "object": "",
     "source": "",
     "choice": "",
-    "findings": (),
 }
 
 
@@ -105,11 +108,11 @@ def next_row(progress: Progress, verdict: Verdict) -> RouteStatus | None:
     """The row in one Sandbox's status, None for none."""
     match verdict.standing:
         case Standing.WAITING:
-            return _unwritten(progress.plan, verdict, "Pending")
+            return _unwritten(progress, verdict, "Pending")
         case Standing.REFUSED:
-            return _unwritten(progress.plan, verdict, "Refused")
+            return _unwritten(progress, verdict, "Refused")
         case Standing.UNROUTED:
-            return _unwritten(progress.plan, verdict, "Unrouted")
+            return _unwritten(progress, verdict, "Unrouted")
         case Standing.ROUTED:
             return _routed(progress, verdict)
         case Standing.LEAVING:
@@ -120,7 +123,7 @@ def first_row(plan: Plan, verdict: Verdict) -> RouteStatus | None:
     """What to write before a Sandbox's first route, so that its deletion waits for it; None if there is a row."""
     if verdict.standing is not Standing.ROUTED or verdict.row is not None:
         return None
-    return _unwritten(plan, verdict, "Pending")
+    return _unwritten(Progress(plan), verdict, "Pending")
 
 
 def look_again(progress: Progress, *, has_prober: bool) -> float | None:
@@ -148,8 +151,7 @@ def is_gone(progress: Progress, verdict: Verdict) -> bool:
     """Whether no proxy has a leaving Sandbox's route any more, or waiting for that must end."""
     if not verdict.was_written:
         return True
-    known = progress.of(verdict)
-    return known.is_settled or (known.waited or 0.0) >= GONE_ANYWAY_SECONDS
+    return progress.of(verdict).is_over
 
 
 def _pause(waited: float) -> float:
@@ -221,7 +223,6 @@ def _written(plan: Plan, verdict: Verdict, state: State, reason: Reason, message
         object=_names(plan, verdict),
         source="" if entry is None else entry.source or "",
         choice="" if entry is None else entry.why,
-        findings=_findings(plan, verdict),
     )
 
 
@@ -243,8 +244,23 @@ def _names(plan: Plan, verdict: Verdict) -> str:
     return ", ".join(part.name for part in own_parts(plan, verdict))
 
 
-def _unwritten(plan: Plan, verdict: Verdict, state: State) -> RouteStatus:
-    return _row(plan, verdict, state, verdict.reason, verdict.message)
+def _unwritten(progress: Progress, verdict: Verdict, state: State) -> RouteStatus:
+    return _row(progress.plan, verdict, state, verdict.reason, verdict.message, **_lingering(progress, verdict))
+
+
+def _lingering(progress: Progress, verdict: Verdict) -> _Written:
+    """What was written before and proxies may still have: a deletion that comes now has to wait for it, too."""
+    row = verdict.row
+    names = [name for name in written_names(verdict) if not _has_left(progress, name)]
+    if row is None or not names:
+        return {}
+    return {"provider": row.provider, "mode": row.mode, "object": ", ".join(names)}
+
+
+def _has_left(progress: Progress, name: str) -> bool:
+    """Whether a tenant's rules are in an object no more: it is gone, or is known as it is to be without them."""
+    known = progress.known.get(name)
+    return name not in progress.plan.staying if known is None else known.is_over
 
 
 def _row(
@@ -260,6 +276,7 @@ def _row(
         "state": state,
         "reason": reason,
         "message": message,
+        "findings": _findings(plan, verdict),
         "gateways": tuple(map(str, plan.gateways)) if entry == MESH_ENTRY else (),
         "observed_generation": verdict.member.sandbox.metadata.generation,
         "keys": tuple(sorted(verdict.keys)),

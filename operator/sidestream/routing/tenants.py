@@ -44,8 +44,8 @@ class Verdict:
 
     @property
     def was_written(self) -> bool:
-        """Whether proxies may have had its route."""
-        return is_written(self.row)
+        """Whether proxies may have, or have had, its route: a row that names objects waits for their end."""
+        return is_written(self.row) or (self.row is not None and bool(self.row.object))
 
 
 def is_written(row: RouteStatus | None) -> bool:

@@ -50,8 +50,8 @@ def test_what_was_deleted_is_claimed_to_be_gone_unless_it_is_there_again() -> No
         (Standing.WAITING, "Programmed", True),
         (Standing.REFUSED, "Programmed", True),
         (Standing.UNROUTED, "Programmed", True),
-        (Standing.LEAVING, "Pending", False),
-        (Standing.LEAVING, "Refused", False),
+        (Standing.LEAVING, "Pending", True),
+        (Standing.LEAVING, "Refused", True),
         (Standing.ROUTED, "Programmed", False),
     ],
 )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from builders import (
-    finalized,
-)
+from builders import finalized, having, service
 from sidestream.api.conditions import Reason
 from sidestream.kube.port import SANDBOXES, SERVICES, VIRTUAL_SERVICES
 from sidestream.runtime.reconcile import Outcome
@@ -52,6 +50,33 @@ async def test_the_entry_stays_until_no_proxy_has_the_route() -> None:
     world.mesh.follow()
     await world.reconcile()
     assert world.entry() is None
+
+
+async def test_a_deletion_right_after_a_refusal_waits_for_the_route_of_before() -> None:
+    world = await routed("alice")
+    world.mesh.hold()
+    world.add(service("orders", having("spec.clusterIP", "None")))
+    await world.reconcile()
+    assert world.ours is None
+    assert world.told() == ("Refused", Reason.PORT_NOT_HTTP)
+    entry = world.entry()
+    assert entry is not None
+    assert (entry["provider"], entry["object"]) == ("VirtualService", OURS)
+    start_deletion(world, "alice")
+    await world.reconcile()
+    assert world.told() == ("Written", Reason.DELETING)
+    world.mesh.follow()
+    await world.reconcile()
+    assert world.entry() is None
+
+
+async def test_a_refused_row_names_an_object_no_longer_than_proxies_have_it() -> None:
+    world = await routed("alice")
+    world.add(service("orders", having("spec.clusterIP", "None")))
+    await world.reconcile()
+    entry = world.entry()
+    assert entry is not None
+    assert (entry["state"], entry["provider"], entry.get("object", "")) == ("Refused", "None", "")
 
 
 async def test_it_does_not_wait_for_ever_for_a_proxy() -> None:

@@ -27,6 +27,7 @@ from sidestream.kube.port import (
     VIRTUAL_SERVICES,
     Object,
 )
+from unit.routing.checks.scene import route
 from unit.routing.things import ORDERS_FQDN, fork_deployment, fork_service, to, virtual_service
 from unit.routing.world import OURS, World, fork_host, routed, start_deletion
 
@@ -158,9 +159,25 @@ async def test_a_service_is_refused_and_served_once_it_can_be(changed: Object, r
     await world.reconcile()
     assert world.ours is None
     assert world.told() == ("Refused", reason)
+    assert _found(world) == ["ServiceNotRoutable"]
     world.add(service("orders"))
     await world.reconcile()
     assert world.told() == ("Programmed", Reason.PROGRAMMED)
+    assert _found(world) == []
+
+
+async def test_what_two_kinds_of_users_objects_route_is_refused_and_found_to_be_so() -> None:
+    world = World(virtual_service("orders", {"route": [to()]}), route("split"))
+    world.fork("alice")
+    await world.reconcile()
+    assert world.told() == ("Refused", Reason.ROUTE_CONFLICT)
+    assert _found(world) == ["MixedRouteKinds"]
+
+
+def _found(world: World) -> list[str]:
+    entry = world.entry()
+    assert entry is not None
+    return [finding["reason"] for finding in entry["findings"]]
 
 
 async def test_a_baseline_service_that_is_gone_is_said_to_be() -> None:

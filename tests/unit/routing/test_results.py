@@ -12,7 +12,7 @@ from sidestream.api.sandbox import RouteStatus, Sandbox
 from sidestream.kube.port import HTTP_ROUTES, VIRTUAL_SERVICES, Object
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.observe import Fork, Member
-from sidestream.routing.plan import Plan
+from sidestream.routing.plan import Plan, missing
 from sidestream.routing.proof import NO_PROBER, Evidence, Proof
 from sidestream.routing.providers.provider import Part, Probe
 from sidestream.routing.results import (
@@ -47,7 +47,7 @@ def row(state: State, objects: str = NAME) -> RouteStatus:
 
 def verdict(standing: Standing, state: State | None, *, keys: tuple[str, ...] = ("alice",)) -> Verdict:
     raw = sandbox("alice", having("metadata.generation", 3))
-    before = None if state is None else row(state)
+    before = None if state is None else row(state, NAME if state in ("Written", "Programmed") else "")
     fork = Fork(ORDERS, ORDERS, "orders-alice", is_ready=True, keys=keys)
     member = Member(raw, Sandbox.from_json(raw), (fork,), () if before is None else (before,))
     routed = frozenset(keys) if standing is Standing.ROUTED else frozenset[str]()
@@ -215,7 +215,7 @@ LEAVING: dict[str, tuple[State, Proof, float | None, bool]] = {
     "prober away, just now": ("Programmed", AWAY, 0.0, False),
     "prober away, after the bounded wait": ("Written", AWAY, GONE_UNSEEN_SECONDS, True),
     "no prober, after the bounded wait": ("Written", NO_PROBER, GONE_UNSEEN_SECONDS, True),
-    "was never written": ("Pending", NOT_YET, None, True),
+    "was not written yet": ("Pending", NOT_YET, None, True),
     "was refused": ("Refused", AWAY, None, True),
     "was unrouted": ("Unrouted", NOT_YET, None, True),
 }
@@ -258,6 +258,41 @@ def test_a_sandbox_without_a_route(standing: Standing, state: str, before: State
     assert found is not None
     assert (found.state, found.reason, found.message) == (state, Reason.FORK_NOT_READY, "Not ready")
     assert (found.provider, found.mode, found.object) == ("None", "None", "")
+
+
+LINGERING: dict[str, tuple[Known | None, bool, str]] = {
+    "gone": (Known(PROVEN), False, ""),
+    "gone, and asked for no more": (None, False, ""),
+    "still in some proxy": (Known(NOT_YET, 1.0), False, NAME),
+    "still in some proxy after a minute": (Known(NOT_YET, GONE_ANYWAY_SECONDS), False, ""),
+    "nobody to ask, just now": (Known(AWAY, 0.0), False, NAME),
+    "not deleted yet": (None, True, NAME),
+    "there for others, and known to be without it": (Known(PROVEN), True, ""),
+}
+
+
+@pytest.mark.parametrize(("known", "is_there", "named"), LINGERING.values(), ids=LINGERING)
+@pytest.mark.parametrize(("standing", "state"), WITHOUT.values(), ids=WITHOUT)
+def test_a_route_that_ends_is_named_until_no_proxy_has_it(
+    standing: Standing, state: str, known: Known | None, named: str, *, is_there: bool
+) -> None:
+    only = verdict(standing, "Programmed")
+    plan = plan_of(only)
+    if is_there:
+        plan = replace(plan, held={part().ident: part().obj})
+    found = next_row(Progress(plan, {} if known is None else {NAME: known}), only)
+    assert found is not None
+    assert (found.state, found.object) == (state, named)
+    assert (found.provider, found.mode) == (("VirtualService", "Owned") if named else ("None", "None"))
+
+
+@pytest.mark.parametrize(("before", "standing"), [("Pending", Standing.WAITING), ("Refused", Standing.REFUSED)])
+def test_a_sandbox_that_leaves_waits_for_a_route_that_had_ended_just_before(before: State, standing: Standing) -> None:
+    only = replace(verdict(standing, None), row=row(before))
+    assert missing(plan_of(only)) == {NAME}
+    leaving = replace(only, standing=Standing.LEAVING)
+    assert not is_gone(Progress(plan_of(leaving), {NAME: Known(NOT_YET, 1.0)}), leaving)
+    assert is_gone(Progress(plan_of(leaving), {NAME: Known(PROVEN)}), leaving)
 
 
 def test_the_row_before_the_first_route_is_written_once() -> None:

@@ -82,7 +82,7 @@ _OF_EVERY_ENTRY: Final[tuple[Check, ...]] = (
 def findings_of(subject: Subject) -> tuple[Finding, ...]:
     """Everything that is found about one Service behind one entry; what blocks comes first, the rest in fixed order."""
     checks = _OF_EVERY_ENTRY
-    if subject.entry.key.kind is EntryKind.MESH:
+    if subject.key.kind is EntryKind.MESH:
         checks = _OF_THE_MESH + checks
     found = [finding for check in checks for finding in check(subject)]
     return tuple(sorted(found, key=lambda finding: not finding.is_blocking))

@@ -7,13 +7,12 @@ from typing import Any, Final
 
 from sidestream.api.conditions import Reason
 from sidestream.api.findings import FindingReason, listed
-from sidestream.api.labels import GROUP
+from sidestream.api.labels import PROVIDER
 from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, SERVICE_PROFILES, VIRTUAL_SERVICES, Object
 from sidestream.routing.checks.subject import Finding, Subject, key_of, titles
 from sidestream.routing.ownership import is_ours
 from sidestream.routing.ports import service_ports, why_unroutable
 
-_PROVIDER: Final = f"{GROUP}/provider"
 _GATEWAY_API: Final = frozenset({HTTP_ROUTES.kind, GRPC_ROUTES.kind})
 _EVERYBODY: Final = "*"
 
@@ -45,12 +44,12 @@ def mixed_kinds(subject: Subject) -> Iterator[Finding]:
     routes = [item for item in _mesh_routes(subject) if item["metadata"]["namespace"] == subject.host.namespace]
     if not virtual_services or not routes:
         return
-    is_decided = _PROVIDER in (subject.service["metadata"].get("annotations") or {})
+    is_decided = PROVIDER in (subject.service["metadata"].get("annotations") or {})
     yield Finding(
         FindingReason.MIXED_ROUTE_KINDS,
         f"{titles(virtual_services)} and {titles(routes)} both have rules for {subject.title}, of which a mesh takes "
         "one as it happens; keep one of the two kinds"
-        + ("" if is_decided else f", or annotate the Service with {_PROVIDER} to say which one holds"),
+        + ("" if is_decided else f", or annotate the Service with {PROVIDER} to say which one holds"),
         None if is_decided else Reason.ROUTE_CONFLICT,
     )
 
@@ -60,8 +59,7 @@ def duplicate_virtual_services(subject: Subject) -> Iterator[Finding]:
     found = _virtual_services(subject)
     rivals = [item for item in found if any(_share_callers(item, other) for other in found if other is not item)]
     if rivals:
-        source = subject.entry.source
-        follows = f" (tenants' rules follow {source})" if source else ""
+        follows = f" (tenants' rules follow {subject.source})" if subject.source else ""
         yield Finding(
             FindingReason.DUPLICATE_VIRTUAL_SERVICES,
             f"VirtualServices {listed([key_of(item) for item in rivals])} are all for host {subject.host.fqdn}, and a "

@@ -9,7 +9,7 @@ from functools import cached_property
 from sidestream.api.conditions import Reason
 from sidestream.api.findings import FindingReason, listed
 from sidestream.kube.port import NAMESPACES, Object
-from sidestream.routing.entries import Entry
+from sidestream.routing.entries import EntryKey
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.provider import Cluster
 
@@ -73,12 +73,14 @@ class Baseline:
 class Subject:
     """All that is looked at: one Service behind one entry.
 
-    `provider` is the kind that carries the entry's rules (such as HTTPRoute), `service` the baseline Service, `forks`
-    those of its forks that are to be looked at.
+    `provider` is the kind that carries the entry's rules (such as HTTPRoute), None when nothing can, and `source` the
+    user's object whose rules they repeat, if any; `service` is the baseline Service, `forks` those of its forks that
+    are to be looked at.
     """
 
-    entry: Entry
-    provider: str
+    key: EntryKey
+    provider: str | None
+    source: str | None
     service: Object
     forks: tuple[Fork, ...]
     cluster: Cluster

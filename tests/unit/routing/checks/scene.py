@@ -11,9 +11,9 @@ from sidestream.kube import port
 from sidestream.kube.port import Object, Resource
 from sidestream.routing.checks.findings import findings_of
 from sidestream.routing.checks.subject import Check, Finding, Fork, Subject
-from sidestream.routing.entries import Entry, EntryKey, EntryKind, Mode
+from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import DEFAULT_DOMAIN, ServiceHost
-from unit.routing.things import ORDERS, fork_deployment, fork_service
+from unit.routing.things import fork_deployment, fork_service
 
 POD_LABELS = {"app": "orders", "team": "x"}
 ESCAPED = {"app": "orders-alice"}
@@ -66,8 +66,7 @@ def subject(
     for name in sandboxes:
         objects += [fork_service(name)]
         forks.append(Fork(ServiceHost("shop", f"orders-{name}"), _fork_of(name), baseline))
-    entry = Entry(key, Mode.OWNED, (), frozenset({ORDERS}), source=source)
-    return Subject(entry, provider, of, tuple(forks), View(*objects))
+    return Subject(key, provider, source, of, tuple(forks), View(*objects))
 
 
 def _fork_of(name: str) -> Object:
