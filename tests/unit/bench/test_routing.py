@@ -59,10 +59,11 @@ def test_a_ratio_is_that_of_medians_and_only_guarded_ways_have_a_limit() -> None
 
 
 def test_an_edit_that_takes_longer_than_two_seconds_is_told() -> None:
-    found = arrival_figures(Times([1.0, 2.0], [1.5, 2.5], [3.0], [0.4, 2.1]))
+    found = arrival_figures(Times([1.0, 2.0], [1.5, 2.5], [3.0], [0.3], [0.4, 2.1]))
 
     assert found["routed_p50_s"].value == 1.0
     assert found["routed_p99_s"].value == 2.0
+    assert found["at_once_after_pod_p50_s"].value == 0.3
     assert not found["edit_max_s"].holds
 
 
