@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from flow.cluster import temporary_namespace, until
-from flow.wire.asking import Ask, Line
+from flow.wire.asking import GRPC, HTTP1, Ask, Line
 from flow.wire.gateways import GATEWAY, ISTIO_GATEWAY, address_of, start_gateway
-from flow.wire.peers import HTTP_PORT, Peers
+from flow.wire.peers import GRPC_PORT, HTTP_PORT, Peers
 from flow.wire.prober import PodProber, start_prober
 from flow.wire.proving import Proofs, Written
 from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
-from sidestream.kube.port import HTTP_ROUTES, VIRTUAL_SERVICES, Object, Resource
+from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, VIRTUAL_SERVICES, Object, Resource
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.proof import Claim, Evidence, prove
@@ -42,6 +42,7 @@ class Way:
     kind: EntryKind
     host: str
     spec: dict[str, Any]
+    protocol: str = HTTP1
 
     def manifest(self, namespace: str) -> Object:
         """As its users write it."""
@@ -65,6 +66,18 @@ WAYS = {
             "hostnames": ["shop.example"],
             "rules": [{"backendRefs": [{"name": "storefront", "port": HTTP_PORT}]}],
         },
+    ),
+    "GRPCRoute": Way(
+        HTTPRouteProvider(HeaderSettings()),
+        GRPC_ROUTES,
+        EntryKind.GRPC_ROUTE,
+        "calls.example",
+        {
+            "parentRefs": [{"name": GATEWAY}],
+            "hostnames": ["calls.example"],
+            "rules": [{"backendRefs": [{"name": "storefront", "port": GRPC_PORT}]}],
+        },
+        GRPC,
     ),
     "VirtualService": Way(
         VirtualServiceProvider(HeaderSettings()),
@@ -113,7 +126,7 @@ async def test_a_tenants_request_at_a_gateway_reaches_its_fork_and_nobody_elses_
         theirs = await api.apply(way.resource, way.manifest(namespace), manager=GITOPS)
 
         async def who() -> list[str | None]:
-            ask = Ask(way.host, port=HTTP_PORT, address=address_of(namespace))
+            ask = Ask(way.host, "/", "POST", (), way.protocol, HTTP_PORT, address_of(namespace))
             asks = [ask.plus(OF_ALICE), ask.plus(OF_BOB), ask, replace(ask, path="/elsewhere").plus(OF_ALICE)]
             return [told.who for told in await peers.ask(asks)]
 

@@ -20,7 +20,7 @@ from flow.wire.peers import GRPC_PORT, HTTP2_PORT, HTTP_PORT, MANAGER, Peers
 from flow.wire.proving import Proofs, Written
 from sidestream.config import HeaderMode, HeaderSettings
 from sidestream.kube.client import connect
-from sidestream.kube.port import HTTP_ROUTES, VIRTUAL_SERVICES, Object
+from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, VIRTUAL_SERVICES, Object
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.httproute import HTTPRouteProvider
@@ -92,7 +92,7 @@ class Place:
         return [told.who for told in await self.ask(*(Ask(self.host().fqdn, path, headers=lines) for path in paths))]
 
     async def clear(self) -> None:
-        for resource in (VIRTUAL_SERVICES, HTTP_ROUTES):
+        for resource in (VIRTUAL_SERVICES, HTTP_ROUTES, GRPC_ROUTES):
             for item in await self.peers.api.list(resource, self.peers.namespace):
                 await self.peers.api.delete(resource, self.peers.namespace, item["metadata"]["name"])
 
@@ -213,6 +213,45 @@ async def test_a_tenant_meets_its_fork_however_the_service_is_spelled(opened: Op
         asks = [Ask(spelling, headers=(OF_ALICE,)) for spelling in spellings]
 
         assert [told.who for told in await place.ask(*asks)] == ["orders-alice"] * 3
+
+
+async def test_calls_that_a_users_grpc_route_divides_meet_the_fork_of_theirs_and_are_proven_to(opened: Open) -> None:
+    async with opened() as place:
+        other: dict[str, Any] = {"backendRefs": [{"name": "orders", "port": GRPC_PORT}]}
+        cart = {
+            "matches": [{"method": {"service": "shop.Cart"}}],
+            "backendRefs": [{"name": "inventory", "port": GRPC_PORT}],
+        }
+        parent: dict[str, Any] = {"group": "", "kind": "Service", "name": "orders", "port": GRPC_PORT}
+        users = {
+            "apiVersion": GRPC_ROUTES.api_version,
+            "kind": GRPC_ROUTES.kind,
+            "metadata": {"name": "calls", "namespace": place.peers.namespace},
+            "spec": {"parentRefs": [parent], "rules": [cart, other]},
+        }
+        theirs = await place.peers.api.apply(GRPC_ROUTES, users, manager=GITOPS)
+
+        async def who() -> list[str | None]:
+            calls = [
+                Ask(place.host().fqdn, path, "POST", lines, GRPC, GRPC_PORT)
+                for path in ("/shop.Cart/Get", "/shop.Orders/Get")
+                for lines in ((OF_ALICE,), (OF_BOB,), ())
+            ]
+            return [told.who for told in await place.ask(*calls)]
+
+        async def is_divided() -> bool:
+            return await who() == ["inventory"] * 3 + ["orders"] * 3
+
+        await until(is_divided, "the proxies follow the user's route")
+        written = await place.route(place.tenant("alice"), by=HTTPRouteProvider)
+        assert all(part.probe is not None for part in written.parts)
+        assert GRPC_ROUTES in {part.resource for part in written.parts}
+        assert await who() == ["inventory"] * 3 + ["orders-alice", "orders", "orders"]
+        now = await place.peers.api.get(GRPC_ROUTES, place.peers.namespace, "calls")
+        assert Snapshot.of([theirs]).differences([now] if now else []) == []
+
+        await place.proofs.delete([written])
+        assert await is_divided()
 
 
 async def test_an_overlay_wins_over_an_older_rule_of_the_user_because_it_names_namespaces(opened: Open) -> None:

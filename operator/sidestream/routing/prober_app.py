@@ -22,8 +22,7 @@ from sidestream.routing.proof import (
     PROBE_METHOD,
     PROBE_PATH,
     ProbeAnswers,
-    hash_in,
-    hash_in_redirect,
+    hash_told,
 )
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -112,9 +111,7 @@ def _client(
 async def _ask(client: httpx.AsyncClient, request: httpx.Request) -> str | None:
     response = await client.send(request, stream=True)
     try:
-        if response.is_redirect:
-            return hash_in_redirect(response.headers.get("location", ""))
-        return hash_in(await _beginning(response))
+        return hash_told(response.headers, await _beginning(response))
     finally:
         await response.aclose()
 

@@ -3,16 +3,17 @@
 "The write returned 200" says nothing about proxies. So every written object answers one request itself, the probe that
 calls it by name, and the prober, a pod of the mesh, sends it. Where no rule catches the probe (before the rules arrive,
 and after they are gone) a user's pod gets it, and it must do no harm there: OPTIONS is a method that must change
-nothing, on a path under `/.well-known/` that no application serves.
+nothing, on a path that no application serves and that the rules of gRPC can name as well.
 
-A proxy answers with the hash in the body where its rules can say so, else by a redirect to a host name with it.
+A proxy answers with the hash in the body where its rules can say so, else by a redirect to a host name with it, or in a
+header.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol
@@ -24,10 +25,12 @@ from sidestream.errors import TransientError
 from sidestream.routing.entries import Door
 
 PROBE_HEADER: Final = "x-sidestream-probe"
-"""Its value is the name of the object that is asked for."""
+"""Its value is the name of the object that is asked for; in an answer it is what the body would be."""
 
 PROBE_METHOD: Final = "OPTIONS"
-PROBE_PATH: Final = "/.well-known/sidestream-probe"
+PROBE_GRPC_SERVICE: Final = "sidestream.Probe"
+PROBE_GRPC_METHOD: Final = "Ask"
+PROBE_PATH: Final = f"/{PROBE_GRPC_SERVICE}/{PROBE_GRPC_METHOD}"
 PROBE_DOMAIN: Final = "sidestream-probe.invalid"
 """Host names under it are nobody's (RFC 2606); a redirect there carries a hash, and is not followed."""
 
@@ -46,6 +49,11 @@ def probe_answer(config_hash: str) -> str:
 def probe_host(config_hash: str) -> str:
     """The host name to which a proxy redirects the probe."""
     return f"{config_hash}.{PROBE_DOMAIN}"
+
+
+def hash_told(headers: Mapping[str, str], body: str) -> str | None:
+    """The hash in a probe's answer, whose headers are found in lower case; None when somebody else answered."""
+    return hash_in(headers.get(PROBE_HEADER, "")) or hash_in_redirect(headers.get("location", "")) or hash_in(body)
 
 
 def hash_in(body: str) -> str | None:

@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from flow.cluster import until
-from flow.wire.asking import Ask, Told
+from flow.wire.asking import Ask
 from flow.wire.peers import MANAGER, Peers
 from sidestream.errors import NotServedError
 from sidestream.kube.client import AioKubeApi
 from sidestream.kube.port import NAMESPACES, SERVICES, Object, Resource
 from sidestream.routing.entries import Entry, EntryKey
 from sidestream.routing.hosts import DEFAULT_DOMAIN
-from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH, hash_in, hash_in_redirect
+from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH, hash_told
 from sidestream.routing.providers.provider import Part, Provider
 from sidestream.routing.table import Tenant
 
@@ -110,7 +110,7 @@ class Proofs:
                     wanted.append(part.probe.config_hash if are_there else None)
 
         async def are_proven() -> bool:
-            return [_hash(told) for told in await self.peers.ask(asks)] == wanted
+            return [hash_told(told.headers, told.text) for told in await self.peers.ask(asks)] == wanted
 
         await until(are_proven, f"all proxies show that our routes are {'there' if are_there else 'gone'}")
 
@@ -121,7 +121,3 @@ def _stages(written: Sequence[Written]) -> list[int]:
 
 def _parts(written: Sequence[Written], stage: int) -> list[Part]:
     return [part for item in written for part in item.parts if part.stage == stage]
-
-
-def _hash(told: Told) -> str | None:
-    return hash_in_redirect(told.headers.get("location", "")) or hash_in(told.text)

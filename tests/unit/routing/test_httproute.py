@@ -15,7 +15,7 @@ from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, REFERENCE_GRANTS, VIR
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import config_hash, entry_of, is_ours
-from sidestream.routing.proof import PROBE_HEADER, PROBE_PATH, hash_in_redirect
+from sidestream.routing.proof import PROBE_HEADER, PROBE_PATH, hash_in_redirect, hash_told
 from sidestream.routing.providers.httproute import HTTPRouteProvider
 from sidestream.routing.providers.httproute_rules import MAX_HEADERS, MAX_MATCHES, MAX_MATCHES_OF_RULE, MAX_RULES
 from sidestream.routing.providers.provider import Part
@@ -23,6 +23,7 @@ from sidestream.routing.table import StandIn, Tenant
 from unit.routing.gateway_things import (
     FakeCluster,
     exact,
+    gateway_class,
     grpc_route,
     header,
     http_route,
@@ -191,7 +192,37 @@ def test_calls_are_routed_by_the_kind_that_users_take() -> None:
     assert (part.resource, part.name, part.probe) == (GRPC_ROUTES, "sidestream-orders.mesh-grpc.alice.0", None)
     assert rules_of(part)[0]["matches"] == [{"method": {"service": "s.Cart"}, "headers": [TENANT_HEADER]}]
     entry = entry_for(service(), route)
-    assert (entry.doors, entry.why_unprovable) == ((), "a GRPCRoute has no rule that a proxy answers by itself")
+    assert (entry.doors, entry.why_unprovable) == (
+        (),
+        "only Istio's proxies are known to answer by a GRPCRoute's rule",
+    )
+
+
+NOT_ISTIO = {
+    "another controller's": gateway_class("example.com/istio.io"),
+    "one that no controller has taken": gateway_class(is_accepted=False),
+}
+
+
+@pytest.mark.parametrize("found", NOT_ISTIO.values(), ids=NOT_ISTIO)
+def test_a_class_that_is_not_istios_says_nothing_about_the_mesh(found: Object) -> None:
+    assert not entry_for(service(), grpc_route("theirs", rule()), found).doors
+
+
+def test_in_istios_mesh_a_rule_without_backends_answers_for_calls() -> None:
+    objects = service(), grpc_route("theirs", rule()), gateway_class()
+    entry = entry_for(*objects)
+    assert (entry.doors, entry.why_unprovable) == ((Door(ORDERS_FQDN, 80, ORDERS_FQDN),), "")
+    (part,) = parts_for(*objects)
+    probe, *rest = part.obj["spec"]["rules"]
+    assert part.probe is not None
+    ((match,), (answer,)) = probe["matches"], probe["filters"]
+    assert f"/{match['method']['service']}/{match['method']['method']}" == PROBE_PATH
+    assert match["headers"] == [{"type": "Exact", "name": PROBE_HEADER, "value": part.name}]
+    (told,) = answer["responseHeaderModifier"]["set"]
+    assert hash_told({told["name"]: told["value"]}, "") == part.probe.config_hash
+    assert part.probe.config_hash == config_hash({**part.obj["spec"], "rules": rest})
+    assert "backendRefs" not in probe
 
 
 def test_both_kinds_are_routed_where_their_rules_do_not_meet() -> None:

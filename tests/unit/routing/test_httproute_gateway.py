@@ -345,9 +345,24 @@ def test_without_a_service_nobody_can_ask() -> None:
     assert (entry.doors, entry.why_unprovable) == ((), "no Service in the cluster leads to Gateway infra/edge")
 
 
-def test_calls_are_routed_and_cannot_be_asked_for() -> None:
-    key = EntryKey(EntryKind.GRPC_ROUTE, "shop", "calls")
-    found = cluster(grpc_route("calls", rule(), parentRefs=[EDGE]))
-    (part,) = parts_in(found, key=key)
-    assert (part.name, part.probe) == ("sidestream-calls.shop.grpcroute.alice.0", None)
-    assert entry_in(found, key).why_unprovable == "a GRPCRoute has no rule that a proxy answers by itself"
+CALLS = EntryKey(EntryKind.GRPC_ROUTE, "shop", "calls")
+
+
+def test_calls_are_routed_and_asked_for_at_istios_gateways() -> None:
+    found = cluster(grpc_route("calls", rule(), parentRefs=[EDGE], hostnames=["shop.example.com"]))
+    (part,) = parts_in(found, key=CALLS)
+    assert part.name == "sidestream-calls.shop.grpcroute.alice.0"
+    assert part.probe is not None
+    assert entry_in(found, CALLS).doors == (Door(ADDRESS, 80, "shop.example.com", is_gateway=True),)
+
+
+def test_calls_at_other_gateways_are_routed_and_cannot_be_asked_for() -> None:
+    route = grpc_route("calls", rule(), parentRefs=[EDGE])
+    found = FakeCluster(gateway(), gateway_class("example.com/controller"), proxy(), route)
+    (part,) = parts_in(found, key=CALLS)
+    assert part.probe is None
+    entry = entry_in(found, CALLS)
+    assert (entry.doors, entry.why_unprovable) == (
+        (),
+        "only Istio's proxies are known to answer by a GRPCRoute's rule",
+    )

@@ -73,7 +73,7 @@ def test_beside_an_ingress_route_stand_the_tenants_rules_and_what_they_refer_to(
                 "match": f"(Header(`x-sidestream-probe`, `{name}`) || "
                 f"Header(`x-sidestream-probe`, `{redirect.name}`) || "
                 f"Header(`x-sidestream-probe`, `{refusing.name}`)) && Method(`OPTIONS`) && "
-                f"Path(`/.well-known/sidestream-probe`) && {MATCH}",
+                f"Path(`/sidestream.Probe/Ask`) && {MATCH}",
                 "priority": 1_300_000_000,
                 "middlewares": [{"name": redirect.name}],
                 "services": [{"kind": "TraefikService", "name": "noop@internal"}],
@@ -117,9 +117,7 @@ def test_every_object_is_proven_under_its_name_with_the_hash_to_which_the_probe_
     assert [probe.name for probe in probes] == [part.name for part in found]
     (answered,) = {probe.config_hash for probe in probes}
     for probe in probes:
-        asked = Request(
-            "/.well-known/sidestream-probe", method="OPTIONS", headers=(("X-Sidestream-Probe", probe.name),)
-        )
+        asked = Request("/sidestream.Probe/Ask", method="OPTIONS", headers=(("X-Sidestream-Probe", probe.name),))
         (decision,) = decide([*objects, *(part.obj for part in found)], asked)
         assert hash_in_redirect(str(decision.answer)) == answered
 
@@ -491,7 +489,7 @@ def test_a_probe_is_answered_among_many_tenants_too() -> None:
     objects = [WEB, *(part.obj for part in found)]
     probe = found[-1].probe
     assert probe is not None
-    asked = Request("/.well-known/sidestream-probe", method="OPTIONS", headers=(("x-sidestream-probe", probe.name),))
+    asked = Request("/sidestream.Probe/Ask", method="OPTIONS", headers=(("x-sidestream-probe", probe.name),))
     (decision,) = decide(objects, asked)
     assert decision == Decision("", frozenset(), "", f"http://{probe.config_hash}.sidestream-probe.invalid/")
 

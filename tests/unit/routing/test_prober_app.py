@@ -50,9 +50,7 @@ async def test_it_asks_three_times_with_a_request_that_changes_nothing() -> None
 
     answer = await probe(mesh, port=8080)
     assert answer.json() == {"hashes": [HASH] * 3}
-    assert {(item.method, str(item.url)) for item in seen} == {
-        ("OPTIONS", f"http://{HOST}:8080/.well-known/sidestream-probe")
-    }
+    assert {(item.method, str(item.url)) for item in seen} == {("OPTIONS", f"http://{HOST}:8080/sidestream.Probe/Ask")}
     assert {item.headers["x-sidestream-probe"] for item in seen} == {NAME}
 
 
@@ -61,7 +59,7 @@ NO_PROXY_ANSWERED: dict[str, Mesh] = {
     "a pod answered at length": lambda _: httpx.Response(200, text=probe_answer(HASH) + "x" * 10_000),
     "no pod is there": lambda _: httpx.Response(503, text="no healthy upstream"),
     "a pod redirects": lambda _: httpx.Response(302, headers={"location": "https://example.com/login"}),
-    "a redirect to nowhere": lambda _: httpx.Response(307, text=probe_answer(HASH)),
+    "a pod tells what it was asked": lambda asked: httpx.Response(200, headers=asked.headers),
     "something binary": lambda _: httpx.Response(200, content=b"\xff\xfe"),
 }
 
@@ -69,6 +67,11 @@ NO_PROXY_ANSWERED: dict[str, Mesh] = {
 @pytest.mark.parametrize("mesh", NO_PROXY_ANSWERED.values(), ids=NO_PROXY_ANSWERED)
 async def test_no_hash_when(mesh: Mesh) -> None:
     assert (await probe(mesh)).json() == {"hashes": [None] * 3}
+
+
+async def test_a_failure_whose_header_says_so_carries_a_hash() -> None:
+    answer = await probe(lambda _: httpx.Response(500, headers={"X-Sidestream-Probe": probe_answer(HASH)}))
+    assert answer.json() == {"hashes": [HASH] * 3}
 
 
 async def test_a_redirect_to_a_name_that_is_nobodys_carries_a_hash_and_is_not_followed() -> None:
@@ -92,7 +95,7 @@ async def test_a_gateway_is_asked_by_its_service_and_the_request_calls_itself_by
     found = await probe(gateway, host="shop.example.com", gateway=GATEWAY, port=8080)
     assert found.json() == {"hashes": [HASH] * 3}
     assert {(str(item.url), item.headers["host"]) for item in seen} == {
-        (f"http://{GATEWAY}:8080/.well-known/sidestream-probe", "shop.example.com")
+        (f"http://{GATEWAY}:8080/sidestream.Probe/Ask", "shop.example.com")
     }
 
 

@@ -11,12 +11,14 @@ import pytest
 from sidestream.errors import TransientError
 from sidestream.routing.entries import Door
 from sidestream.routing.proof import (
+    PROBE_HEADER,
     Claim,
     Evidence,
     HttpProber,
     Proof,
     hash_in,
     hash_in_redirect,
+    hash_told,
     probe_answer,
     probe_host,
     prove,
@@ -95,7 +97,24 @@ def test_only_a_proxys_answer_carries_a_hash() -> None:
     assert hash_in(f"{probe_answer(HASH)} and more") is None
 
 
-@pytest.mark.parametrize("rest", ["", "/", ":8080/x", "/.well-known/sidestream-probe"])
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({PROBE_HEADER: probe_answer(HASH)}, ""),
+        ({"location": f"http://{probe_host(HASH)}/"}, "Found"),
+        ({PROBE_HEADER: "sidestream-orders", "location": "/"}, probe_answer(HASH)),
+    ],
+    ids=["in a header", "in a redirect", "in the body"],
+)
+def test_it_may_be_wherever_rules_can_put_it(headers: dict[str, str], body: str) -> None:
+    assert hash_told(headers, body) == HASH
+
+
+def test_who_answers_with_what_was_asked_is_no_proxy() -> None:
+    assert hash_told({PROBE_HEADER: "sidestream-orders"}, "") is None
+
+
+@pytest.mark.parametrize("rest", ["", "/", ":8080/x", "/sidestream.Probe/Ask"])
 @pytest.mark.parametrize("scheme", ["http:", "https:", ""])
 def test_so_does_a_redirect_to_a_name_that_is_nobodys(scheme: str, rest: str) -> None:
     assert hash_in_redirect(f"{scheme}//{probe_host(HASH)}{rest}") == HASH

@@ -14,6 +14,7 @@ from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, Object
 from sidestream.routing.entries import Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import is_ours
+from sidestream.routing.providers.httproute_answers import GRPC_IS_UNPROVABLE, answer_at
 from sidestream.routing.providers.httproute_grants import is_granted
 from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, age, key_of, listed, title
 from sidestream.routing.providers.httproute_listeners import (
@@ -23,7 +24,6 @@ from sidestream.routing.providers.httproute_listeners import (
     is_of_traefik,
     may_share_a_host,
 )
-from sidestream.routing.providers.httproute_mesh import GRPC_IS_UNPROVABLE
 from sidestream.routing.providers.httproute_precedence import Precedence, conditions
 from sidestream.routing.providers.httproute_rules import leads_to
 from sidestream.routing.providers.httproute_user import (
@@ -65,16 +65,17 @@ def gateway_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
     copyable = [item for item in rules if not item.is_foreign]
     reaches = _reaches(copyable, key.namespace, cluster.domain)
     granted = frozenset(item for item in reaches if is_granted(route, item, cluster))
-    at = doors(attached, cluster) if resource == HTTP_ROUTES else ()
+    can_answer = answer_at(resource, [item.gateway for item in attached], cluster)
+    at = doors(attached, cluster) if can_answer else ()
     return Entry(
         key,
         Mode.BESIDE,
         tuple(item.rule for item in copyable),
         granted,
         source=key_of(route),
-        place={GROUPS: (_group(route, rules, is_weighted=is_weighted),)},
+        place={GROUPS: (_group(route, rules, is_weighted=is_weighted, can_answer=can_answer),)},
         doors=at,
-        why_unprovable="" if at else _why_unprovable(route, attached),
+        why_unprovable="" if at else _why_unprovable(attached, can_answer=can_answer),
         finding=_finding(route, reaches - granted),
         why=f"{title(route)} has Gateway {key_of(attached[0].gateway)} as parent",
     )
@@ -149,7 +150,7 @@ def _reaches(rules: Sequence[UserRule], namespace: str, domain: str) -> frozense
     return frozenset[ServiceHost]().union(*(leads_to(item.rule, namespace, domain) for item in rules))
 
 
-def _group(route: Object, rules: tuple[UserRule, ...], *, is_weighted: bool) -> Group:
+def _group(route: Object, rules: tuple[UserRule, ...], *, is_weighted: bool, can_answer: bool) -> Group:
     metadata = route["metadata"]
     others = {field: value for field, value in route["spec"].items() if field not in ("parentRefs", "rules")}
     return Group(
@@ -161,11 +162,12 @@ def _group(route: Object, rules: tuple[UserRule, ...], *, is_weighted: bool) -> 
         rules,
         is_weighted=is_weighted,
         needs_grants=True,
+        can_answer=can_answer,
     )
 
 
-def _why_unprovable(route: Object, attached: Sequence[Attachment]) -> str:
-    if resource_of(route) == GRPC_ROUTES:
+def _why_unprovable(attached: Sequence[Attachment], *, can_answer: bool) -> str:
+    if not can_answer:
         return GRPC_IS_UNPROVABLE
     return f"no Service in the cluster leads to Gateway {key_of(attached[0].gateway)}"
 

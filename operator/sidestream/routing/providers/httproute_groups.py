@@ -36,7 +36,8 @@ class Group:
 
     Objects that join it are of kind `resource`, in `namespace`, named after `stem`, and say `attachment`: their spec
     without rules. `guard` is the rule that must be written first, since users have none; None where they have.
-    `port` is the only port at which the rules hold, None for all. `is_weighted`: see `httproute_precedence`.
+    `port` is the only port at which the rules hold, None for all. `is_weighted`: see `httproute_precedence`,
+    `can_answer`: see `httproute_answers`.
     """
 
     resource: Resource
@@ -48,6 +49,7 @@ class Group:
     port: int | None = None
     is_weighted: bool = False
     needs_grants: bool = False
+    can_answer: bool = True
 
 
 def conflict(message: str) -> InvalidInputError:

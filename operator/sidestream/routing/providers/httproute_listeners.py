@@ -68,8 +68,13 @@ def attachments(route: Object, place: Place, ref: dict[str, Any], cluster: Clust
 
 def is_of_traefik(gateway: Object, cluster: Cluster) -> bool:
     """Whether Traefik serves the Gateway."""
-    gateway_class = cluster.get(GATEWAY_CLASSES, "", gateway["spec"]["gatewayClassName"])
+    gateway_class = class_of(gateway, cluster)
     return gateway_class is not None and gateway_class["spec"]["controllerName"].startswith("traefik.io/")
+
+
+def class_of(gateway: Object, cluster: Cluster) -> Object | None:
+    """The Gateway's class, None where there is none of that name."""
+    return cluster.get(GATEWAY_CLASSES, "", gateway["spec"]["gatewayClassName"])
 
 
 def doors(attached: Iterable[Attachment], cluster: Cluster) -> tuple[Door, ...]:
@@ -102,8 +107,13 @@ def may_share_a_host(one: Iterable[str], other: Iterable[str]) -> bool:
 
 def is_class_accepted(gateway: Object, cluster: Cluster) -> bool:
     """Whether a controller has taken over the Gateway's class."""
-    gateway_class = cluster.get(GATEWAY_CLASSES, "", gateway["spec"]["gatewayClassName"])
-    found = ((gateway_class or {}).get("status") or {}).get("conditions") or ()
+    gateway_class = class_of(gateway, cluster)
+    return gateway_class is not None and is_accepted(gateway_class)
+
+
+def is_accepted(gateway_class: Object) -> bool:
+    """Whether a controller has taken over a class."""
+    found = (gateway_class.get("status") or {}).get("conditions") or ()
     return any(item["type"] == "Accepted" and item["status"] == "True" for item in found)
 
 

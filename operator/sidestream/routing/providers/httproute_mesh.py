@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, SERVICES, Object, Resource
+from sidestream.kube.port import HTTP_ROUTES, SERVICES, Object, Resource
 from sidestream.routing.entries import Door, Entry, EntryKey, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ports import service_ports
+from sidestream.routing.providers.httproute_answers import GRPC_IS_UNPROVABLE, answer_in_the_mesh
 from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, conflict, key_of, title
 from sidestream.routing.providers.httproute_rules import leads_to, to_service
 from sidestream.routing.providers.httproute_user import (
@@ -25,8 +26,6 @@ from sidestream.routing.providers.httproute_user import (
     users_routes,
 )
 from sidestream.routing.providers.provider import Cluster
-
-GRPC_IS_UNPROVABLE = "a GRPCRoute has no rule that a proxy answers by itself"
 
 
 def mesh_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
@@ -49,7 +48,10 @@ def mesh_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
     if not producers and not cluster.is_served(HTTP_ROUTES):
         return None
     _refuse_two_forms(producers, host)
-    groups = (*_users_groups(producers, host, numbers), *_guarded_groups(service, producers, host))
+    groups = (
+        *_users_groups(producers, host, numbers, cluster),
+        *_guarded_groups(service, producers, host),
+    )
     rules = [item for group in groups for item in group.rules if item.is_seed]
     return Entry(
         key,
@@ -59,7 +61,7 @@ def mesh_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
         source=", ".join(key_of(item) for item in producers) or None,
         place={GROUPS: groups},
         doors=_doors(service, groups, host),
-        why_unprovable=GRPC_IS_UNPROVABLE if all(group.resource == GRPC_ROUTES for group in groups) else "",
+        why_unprovable="" if any(group.can_answer for group in groups) else GRPC_IS_UNPROVABLE,
         why=f"{_titles(producers)} {'has' if len(producers) == 1 else 'have'} it as parent"
         if producers
         else "nobody has written a route for it and the cluster serves HTTPRoute",
@@ -81,13 +83,16 @@ def _refuse_two_forms(producers: Sequence[Object], host: ServiceHost) -> None:
         )
 
 
-def _users_groups(producers: Sequence[Object], host: ServiceHost, numbers: set[int | None]) -> Iterable[Group]:
+def _users_groups(
+    producers: Sequence[Object], host: ServiceHost, numbers: set[int | None], cluster: Cluster
+) -> Iterable[Group]:
     taken = {port for item in producers for port in _ports_of(item, host)}
     for port in sorted(taken & numbers, key=lambda number: number or 0):
         attached = [item for item in producers if port in _ports_of(item, host)]
         for resource in ROUTES:
             if any(resource_of(item) == resource for item in attached):
-                yield _group(resource, host, port, _rules(attached, resource))
+                can_answer = answer_in_the_mesh(resource, cluster)
+                yield _group(resource, host, port, _rules(attached, resource), can_answer=can_answer)
 
 
 def _rules(attached: Sequence[Object], resource: Resource) -> tuple[UserRule, ...]:
@@ -113,7 +118,13 @@ def _guarded_groups(service: Object, producers: Sequence[Object], host: ServiceH
 
 
 def _group(
-    resource: Resource, host: ServiceHost, port: int | None, rules: tuple[UserRule, ...], *, is_guarded: bool = False
+    resource: Resource,
+    host: ServiceHost,
+    port: int | None,
+    rules: tuple[UserRule, ...],
+    *,
+    is_guarded: bool = False,
+    can_answer: bool = True,
 ) -> Group:
     parent = {"group": "", "kind": "Service", "name": host.name, **({} if port is None else {"port": port})}
     word = "mesh" if resource == HTTP_ROUTES else "mesh-grpc"
@@ -126,11 +137,12 @@ def _group(
         rules,
         guard=rules[0].rule if is_guarded else None,
         port=port,
+        can_answer=can_answer,
     )
 
 
 def _doors(service: Object, groups: Sequence[Group], host: ServiceHost) -> tuple[Door, ...]:
-    asked = [group.port for group in groups if group.resource == HTTP_ROUTES]
+    asked = [group.port for group in groups if group.can_answer]
     return tuple(
         Door(host.fqdn, number, host.fqdn) for number in service_ports(service).http if None in asked or number in asked
     )

@@ -15,13 +15,13 @@ from sidestream.kube.port import GATEWAYS, GRPC_ROUTES, HTTP_ROUTES, REFERENCE_G
 from sidestream.routing.entries import Entry, EntryKey, Mode
 from sidestream.routing.headers import tenant_matches
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.ownership import config_hash, marked, own_name
+from sidestream.routing.ownership import marked, own_name
+from sidestream.routing.providers.httproute_answers import with_probe
 from sidestream.routing.providers.httproute_grants import grants_for
 from sidestream.routing.providers.httproute_groups import key_of
 from sidestream.routing.providers.httproute_listeners import Attachment, doors
 from sidestream.routing.providers.httproute_precedence import Condition, conditions, ties
 from sidestream.routing.providers.httproute_preview_table import PreviewGroup, groups_of, listeners_for, tables_of
-from sidestream.routing.providers.httproute_render import probe_rule
 from sidestream.routing.providers.httproute_rules import (
     MAX_HEADERS,
     RouteDialect,
@@ -45,7 +45,7 @@ from sidestream.routing.providers.preview import (
     markings,
     not_served,
 )
-from sidestream.routing.providers.provider import Cluster, Part, Probe, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Rendered
 from sidestream.routing.table import Rule, Tenant
 
 _GROUPS: Final = "groups"
@@ -222,10 +222,6 @@ def _changes(item: dict[str, Any]) -> set[str]:
 
 def _part(key: EntryKey, group: PreviewGroup, name: str, rules: list[Rule], tenant: Tenant, *, stage: int) -> Part:
     inner = group.group
-    spec: dict[str, Any] = {**inner.attachment, "rules": rules}
-    probe = None
-    if inner.resource == HTTP_ROUTES:
-        probe = Probe(name, config_hash(spec), group.ports)
-        spec = {**spec, "rules": [probe_rule(probe), *rules]}
+    spec, probe = with_probe(inner, name, {**inner.attachment, "rules": rules}, group.ports)
     obj = marked(inner.resource, key, inner.namespace, name, spec, labels={ROUTING_KEY: tenant.key})
     return Part(inner.resource, obj, probe, frozenset({tenant.key}), stage)

@@ -16,6 +16,7 @@ from sidestream.errors import InvalidInputError
 from sidestream.kube.apply import canonical_hash
 from sidestream.kube.port import GATEWAYS, HTTP_ROUTES, Object
 from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.providers.httproute_answers import answer_at
 from sidestream.routing.providers.httproute_grants import is_granted
 from sidestream.routing.providers.httproute_groups import Group, key_of, title
 from sidestream.routing.providers.httproute_listeners import (
@@ -136,8 +137,9 @@ def groups_of(preview: Asked, routes: Sequence[Repeated], cluster: Cluster) -> t
         InvalidInputError: a rule is refused by proxies, or policies hold for a route by its name.
     """
     gateway = cluster.get(GATEWAYS, preview.namespace, preview.name)
-    is_weighted = gateway is not None and is_of_traefik(gateway, cluster)
-    ports = {item["name"]: item["port"] for item in listeners_of(gateway or {"spec": {}})}
+    if gateway is None:
+        return ()
+    is_weighted = is_of_traefik(gateway, cluster)
     alike: dict[str, list[Repeated]] = {}
     for item in routes:
         metadata = item.route["metadata"]
@@ -145,12 +147,12 @@ def groups_of(preview: Asked, routes: Sequence[Repeated], cluster: Cluster) -> t
         which = [item.route["kind"], metadata["namespace"], item.listeners, _others(item.route), alone]
         alike.setdefault(json.dumps(which, sort_keys=True), []).append(item)
     return tuple(
-        _group(preview, which, items, ports, cluster, is_weighted=is_weighted) for which, items in alike.items()
+        _group(preview, which, items, gateway, cluster, is_weighted=is_weighted) for which, items in alike.items()
     )
 
 
 def _group(
-    preview: Asked, which: str, items: Sequence[Repeated], ports: dict[str, int], cluster: Cluster, *, is_weighted: bool
+    preview: Asked, which: str, items: Sequence[Repeated], gateway: Object, cluster: Cluster, *, is_weighted: bool
 ) -> PreviewGroup:
     first = items[0].route
     namespace, listeners = first["metadata"]["namespace"], items[0].listeners
@@ -175,9 +177,11 @@ def _group(
         rules,
         is_weighted=is_weighted,
         needs_grants=True,
+        can_answer=answer_at(resource_of(first), [gateway], cluster),
     )
     found = conditions([item.rule for item in rules], is_grpc=[item.is_grpc for item in rules])
-    return PreviewGroup(group, listeners, frozenset(ports[name] for name in listeners), frozenset(granted), found)
+    ports = frozenset(item["port"] for item in listeners_of(gateway) if item["name"] in listeners)
+    return PreviewGroup(group, listeners, ports, frozenset(granted), found)
 
 
 def _attached(preview: Asked, cluster: Cluster) -> Iterator[tuple[Object, Attachment]]:

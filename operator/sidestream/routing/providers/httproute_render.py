@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 from sidestream.api.labels import ROUTING_KEY
 from sidestream.config import HeaderSettings
-from sidestream.kube.port import HTTP_ROUTES
 from sidestream.routing.entries import EntryKey
 from sidestream.routing.headers import tenant_matches
-from sidestream.routing.ownership import config_hash, marked, own_name
-from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH, probe_host
+from sidestream.routing.ownership import marked, own_name
+from sidestream.routing.providers.httproute_answers import with_probe
 from sidestream.routing.providers.httproute_groups import Group, conflict
 from sidestream.routing.providers.httproute_precedence import Condition, Precedence, conditions
 from sidestream.routing.providers.httproute_rules import MAX_HEADERS, RouteDialect
 from sidestream.routing.providers.httproute_shards import Piece, sharded
-from sidestream.routing.providers.provider import Part, Probe
+from sidestream.routing.providers.provider import Part
 from sidestream.routing.table import Rule, Tenant
 
 GUARD, TENANTS = 0, 1
@@ -110,27 +108,8 @@ class GroupRenderer:
 
     def _part(self, name: str, rules: Sequence[Rule], stage: int, *, key: str | None) -> Part:
         group = self._group
-        spec: dict[str, Any] = {**group.attachment, "rules": list(rules)}
-        probe = None
-        if group.resource == HTTP_ROUTES:
-            ports = None if group.port is None else frozenset({group.port})
-            probe = Probe(name, config_hash(spec), ports)
-            spec = {**spec, "rules": [probe_rule(probe), *rules]}
+        ports = None if group.port is None else frozenset({group.port})
+        spec, probe = with_probe(group, name, {**group.attachment, "rules": list(rules)}, ports)
         labels = {} if key is None else {ROUTING_KEY: key}
         obj = marked(group.resource, self._key, group.namespace, name, spec, labels=labels)
         return Part(group.resource, obj, probe, frozenset() if key is None else frozenset({key}), stage)
-
-
-def probe_rule(probe: Probe) -> Rule:
-    """Answered by the proxy itself, so whoever asks learns which rules that proxy has; no pod sees the request."""
-    redirect = {"hostname": probe_host(probe.config_hash), "statusCode": 302}
-    return {
-        "matches": [
-            {
-                "path": {"type": "Exact", "value": PROBE_PATH},
-                "method": PROBE_METHOD,
-                "headers": [{"type": "Exact", "name": PROBE_HEADER, "value": probe.name}],
-            }
-        ],
-        "filters": [{"type": "RequestRedirect", "requestRedirect": redirect}],
-    }
