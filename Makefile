@@ -28,8 +28,7 @@ schedules: setup ## 20,000 random schedules of the hand-off, for a nightly run (
 	@SIDESTREAM_SCHEDULES=20000 .venv/bin/python -m pytest --quiet tests/unit/kafka/test_model.py
 
 properties: setup ## 5,000 random sets of users' routes for each provider, for a nightly run (10 min; in `make test` it is 600)
-	@SIDESTREAM_EXAMPLES=5000 .venv/bin/python -m pytest --quiet tests/unit/routing/test_table.py tests/unit/routing/test_virtualservice_modes.py \
-		tests/unit/routing/test_httproute_property.py tests/unit/routing/test_ingressroute_property.py
+	@SIDESTREAM_EXAMPLES=5000 .venv/bin/python -m pytest --quiet $$(grep -l unit.routing.examples tests/unit/routing/test_*.py)
 
 check: setup ## Format, lint, types, layers, generated files fresh (30 s)
 	@hack/check
