@@ -35,7 +35,10 @@ OF_BOB: Line = ("baggage", "tenant=bob")
 
 @dataclass(frozen=True)
 class Way:
-    """One way to lead requests of a host at a gateway to `storefront`."""
+    """One way to lead requests of a host at a gateway to `storefront`.
+
+    `name` is the object's: Istio takes an HTTPRoute and a GRPCRoute of one name for the same, and drops the latter.
+    """
 
     provider: Provider
     resource: Resource
@@ -43,10 +46,11 @@ class Way:
     host: str
     spec: dict[str, Any]
     protocol: str = HTTP1
+    name: str = "storefront"
 
     def manifest(self, namespace: str) -> Object:
         """As its users write it."""
-        metadata = {"name": "storefront", "namespace": namespace}
+        metadata = {"name": self.name, "namespace": namespace}
         return {
             "apiVersion": self.resource.api_version,
             "kind": self.resource.kind,
@@ -78,6 +82,7 @@ WAYS = {
             "rules": [{"backendRefs": [{"name": "storefront", "port": GRPC_PORT}]}],
         },
         GRPC,
+        "calls",
     ),
     "VirtualService": Way(
         VirtualServiceProvider(HeaderSettings()),
@@ -134,13 +139,13 @@ async def test_a_tenants_request_at_a_gateway_reaches_its_fork_and_nobody_elses_
             return await who() == ["storefront"] * 4
 
         await until(is_served, "the gateway leads to the baseline")
-        key = EntryKey(way.kind, namespace, "storefront")
+        key = EntryKey(way.kind, namespace, way.name)
         (written,) = await proofs.write(way.provider, [(key, tenants(namespace))])
 
         assert {door.address for door in written.entry.doors} == {address_of(namespace)}
         assert await evidence(peers, written, is_there=True) == {Evidence.PROVEN}
         assert await who() == ["storefront-alice", "storefront", "storefront", "storefront-alice"]
-        now = await api.get(way.resource, namespace, "storefront")
+        now = await api.get(way.resource, namespace, way.name)
         assert Snapshot.of([theirs]).differences([now] if now else []) == []
         assert await reapplied(api, [(way.resource, way.manifest(namespace))]) == []
 
