@@ -1,10 +1,12 @@
 """`hack/bench [NAME ...]`: runs the benchmarks named, or all, and exits with 1 when one misses its limits."""
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -28,6 +30,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "routing": routing.measure,
 }
 
+_FILE_WIDTH = 120
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -49,7 +53,9 @@ def bench(
     """Measure on the cluster of KUBECONFIG and KAFKA_BOOTSTRAP."""
     if unknown := sorted(set(names or ()) - set(BENCHMARKS)):
         raise typer.BadParameter(f"there is no benchmark {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
-    console = Console()
+    # in a file the table need not be as narrow as a terminal of old
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     environment = Environment.from_variables()
     options = handoff.Options(records, coordination, seed)
     runs: dict[str, Benchmark] = {

@@ -74,7 +74,10 @@ def publish(report: Report, console: Console) -> Report:
     """Print the table and write build/bench/NAME.json: each figure under its own name, units and limits beside them."""
     table = Table(title=f"bench {report.name}", title_justify="left")
     for column in ("figure", "value", "unit", "limit", ""):
-        table.add_column(column, justify="right" if column in {"value", "limit"} else "left")
+        # a figure is looked for by its name, which is whole where the terminal is narrow
+        table.add_column(
+            column, justify="right" if column in {"value", "limit"} else "left", no_wrap=column == "figure"
+        )
     for name, figure in report.figures.items():
         verdict = "" if not figure.has_limit else "[green]kept[/]" if figure.holds else "[red]missed[/]"
         table.add_row(name, _shown(figure.value), figure.unit, figure.limits, verdict)

@@ -76,9 +76,9 @@ EXACT = HeaderSettings(mode=HeaderMode.EXACT)
 WAYS = (
     Way("virtualservice", "crowded-vs", VirtualServiceProvider(HeaderSettings()), "baggage", has_limit=True),
     Way("httproute", "crowded-route", HTTPRouteProvider(HeaderSettings()), "baggage", has_limit=False),
-    Way("virtualservice_exact", "crowded-exact", VirtualServiceProvider(EXACT), EXACT.name, has_limit=False),
+    Way("virtualservice_exact", "crowded-exact", VirtualServiceProvider(EXACT), EXACT.name, has_limit=True),
 )
-"""HTTPRoutes cannot say "no tenant": their requests walk past all tenants' rules, and the number is given as it is."""
+"""HTTPRoutes cannot say "names no tenant": their requests walk past all tenants' rules; the number is as it is."""
 AT_TRAEFIK = Way(
     "traefik",
     "crowded-traefik",

@@ -51,6 +51,7 @@ def test_a_ratio_is_that_of_medians_and_only_guarded_ways_have_a_limit() -> None
 
     assert found["median_ratio_1000_tenants_virtualservice"].value == 1.15
     assert not found["median_ratio_1000_tenants_virtualservice"].holds
+    assert not found["median_ratio_1000_tenants_virtualservice_exact"].holds
     assert found["median_ratio_1000_tenants_httproute"].holds
     assert found["control_ratio"].value == 1.0
     assert "median_ratio_1000_tenants_traefik" not in found
