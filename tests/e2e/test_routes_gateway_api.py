@@ -1,7 +1,7 @@
 """Routes by HTTPRoutes, in the mesh and at a gateway, made by the installed operator."""
 
 from e2e.place import Place
-from sidestream.kube.port import GATEWAYS, HTTP_ROUTES, SANDBOXES, VIRTUAL_SERVICES, Object, Resource
+from sidestream.kube.port import GATEWAYS, GRPC_ROUTES, HTTP_ROUTES, SANDBOXES, VIRTUAL_SERVICES, Object, Resource
 from sidestream_demo.cluster import is_condition
 from sidestream_demo.process import wait_until
 
@@ -57,9 +57,9 @@ def rows(place: Place) -> dict[str, Object]:
     return {row["entry"]: row for row in status.get("routes", ())}
 
 
-def routes_of(place: Place) -> set[str]:
-    """The names of all HTTPRoutes."""
-    return {item["metadata"]["name"] for item in place.cluster.objects(HTTP_ROUTES, place.namespace)}
+def routes_of(place: Place, resource: Resource = HTTP_ROUTES) -> set[str]:
+    """The names of all routes of a kind."""
+    return {item["metadata"]["name"] for item in place.cluster.objects(resource, place.namespace)}
 
 
 def who(place: Place, url: str, host: str, *baggage: str) -> str:
@@ -101,6 +101,21 @@ def test_the_kind_of_object_may_be_changed_on_a_living_sandbox(place: Place) -> 
 
         wait_until(has_changed, SECONDS, f"routes by {provider}")
         wait_until(is_the_other_gone, SECONDS, f"no {other.kind} to be left")
+
+
+def test_a_service_with_a_users_grpc_route_has_tenants_beside_it_that_proxies_confirm(place: Place) -> None:
+    serve(place, "web")
+    parent = {"group": "", "kind": "Service", "name": "web", "port": 8080}
+    spec = {"parentRefs": [parent], "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}]}
+    place.cluster.apply(GRPC_ROUTES, made(GRPC_ROUTES, "calls", place, spec))
+    place.sandbox("alice", "web")
+    place.ready("alice")
+    row = rows(place)["mesh"]
+    assert (row["provider"], row["mode"], row["state"]) == ("HTTPRoute", "Beside", "Programmed")
+    assert routes_of(place, GRPC_ROUTES) == {"calls", row["object"]}
+    place.delete("alice")
+    place.gone("alice")
+    assert routes_of(place, GRPC_ROUTES) == {"calls"}
 
 
 def test_requests_that_come_in_at_a_gateway_meet_the_fork_too_and_the_preview_has_its_own_address(place: Place) -> None:
