@@ -228,7 +228,7 @@ class _Parser:
         self._expect(")")
         found = Condition(name, tuple(arguments))
         _check(found)
-        return found
+        return _with_plain_hosts(found)
 
     def _peek(self) -> Token:
         return self._tokens[self._next] if self._next < len(self._tokens) else Token("", "")
@@ -246,6 +246,15 @@ class _Parser:
             raise MatchError(f"{what} is expected {f'at {token.text!r}' if token.kind else 'at the end'}")
         self._next += 1
         return token.text
+
+
+def _with_plain_hosts(found: Condition) -> Condition:
+    """As a pattern where it asks for hosts by a wildcard, as from Traefik 3.7 on; before that nothing matches it."""
+    name, value = found.name, found.arguments[0].lower()
+    if name != "Host" or not (value == "*" or value.startswith("*.")):
+        return found
+    rest = value[1:].removesuffix(".")
+    return Condition("HostRegexp", (rf"^[^.]+{re.escape(rest)}\.?$" if rest else "^.",))
 
 
 def _check(found: Condition) -> None:
