@@ -23,7 +23,7 @@ from flow.wire.tenants import roles_of
 from flow.wire.traefiks import GATEWAY, LISTENER_PORT, Callers, address_of, bring_up, open_door, start_gateway
 from sidestream.config import HeaderSettings
 from sidestream.kube.client import connect
-from sidestream.kube.port import INGRESS_ROUTES, SERVICES, Object
+from sidestream.kube.port import INGRESS_ROUTES, INGRESSES, SERVICES, Object
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers import ingressroute_render, ingressroute_user
@@ -212,9 +212,9 @@ def tenant(namespace: str, key: str) -> Tenant:
 
 
 @asynccontextmanager
-async def routed(peers: Peers, *keys: str) -> AsyncIterator[Ask]:
+async def routed(peers: Peers, *keys: str, path: str = "/") -> AsyncIterator[Ask]:
     """The shop with routes for these tenants; gives a request to it."""
-    ask = Ask(SHOP, port=HTTP_PORT, address=address_of(peers.namespace))
+    ask = Ask(SHOP, path, port=HTTP_PORT, address=address_of(peers.namespace))
     await peers.api.apply(INGRESS_ROUTES, shop(peers.namespace), manager=GITOPS)
 
     async def is_served() -> bool:
@@ -259,6 +259,47 @@ async def test_every_protocol_is_routed_for_a_tenant(kubeconfig: str, image: str
         assert [answer.who for answer in answers] == ["storefront"] * 4 + ["storefront-alice"] * 4
         # Traefik speaks HTTP/1.1 to a Service unless its reference says otherwise
         assert [answer.protocol for answer in answers] == ["http1", "http1", "websocket", "grpc"] * 2
+
+
+def ingress_of(namespace: str, *paths: str, priority: str = "") -> Object:
+    """A user's Ingress for the shop's host, whose requests go to `storefront-bob`."""
+    backend = {"service": {"name": "storefront-bob", "port": {"number": HTTP_PORT}}}
+    found = [{"path": path, "pathType": "Prefix", "backend": backend} for path in paths]
+    annotations = {"traefik.ingress.kubernetes.io/router.priority": priority} if priority else {}
+    return {
+        "apiVersion": INGRESSES.api_version,
+        "kind": INGRESSES.kind,
+        "metadata": {"name": f"shop{priority}", "namespace": namespace, "annotations": annotations},
+        "spec": {"rules": [{"host": SHOP, "http": {"paths": found}}]},
+    }
+
+
+@pytest.mark.parametrize("is_overlooked", [False, True], ids=["as it is", "were it overlooked"])
+async def test_a_tenants_request_that_an_ingress_takes_first_goes_there_too(
+    kubeconfig: str, image: str, namespace: str, monkeypatch: pytest.MonkeyPatch, *, is_overlooked: bool
+) -> None:
+    if is_overlooked:
+        monkeypatch.setattr(ingressroute_user, "ingresses_beside", lambda _own, _cluster: ())
+    async with _callers(kubeconfig, image, namespace) as peers:
+        for obj in (ingress_of(namespace, "/api"), ingress_of(namespace, "/low", priority="1")):
+            await peers.api.apply(INGRESSES, obj, manager=GITOPS)
+        try:
+            base = Ask(SHOP, port=HTTP_PORT, address=address_of(namespace))
+
+            async def are_served() -> bool:
+                return [told.who for told in await peers.ask([replace(base, path="/api")])] == ["storefront-bob"]
+
+            await until(are_served, "Traefik serves the Ingress")
+            async with routed(peers, "alice", path="/low") as ask:
+                of_alice = ask.plus(("baggage", "tenant=alice"))
+                asks = [replace(one, path=path) for one in (ask, of_alice) for path in ("/low", "/api", "/api/1")]
+                *users, low, api, below = [told.who for told in await peers.ask(asks)]
+                assert users == ["storefront", "storefront-bob", "storefront-bob"]
+                assert low == "storefront-alice"
+                assert [api, below] == ["storefront-alice" if is_overlooked else "storefront-bob"] * 2
+        finally:
+            for name in ("shop", "shop1"):
+                await peers.api.delete(INGRESSES, namespace, name)
 
 
 async def _pods(peers: Peers, key: str, *, ready: bool) -> None:

@@ -55,6 +55,8 @@ HORIZONTAL_AUTOSCALERS: Final = Resource("autoscaling", "v2", "horizontalpodauto
 VERTICAL_AUTOSCALERS: Final = Resource("autoscaling.k8s.io", "v1", "verticalpodautoscalers", "VerticalPodAutoscaler")
 SCALED_OBJECTS: Final = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
 INGRESS_ROUTES: Final = Resource("traefik.io", "v1alpha1", "ingressroutes", "IngressRoute")
+INGRESSES: Final = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
+INGRESS_CLASSES: Final = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False)
 MIDDLEWARES: Final = Resource("traefik.io", "v1alpha1", "middlewares", "Middleware")
 TRAEFIK_SERVICES: Final = Resource("traefik.io", "v1alpha1", "traefikservices", "TraefikService")
 SANDBOXES: Final = Resource("sidestream.dev", "v1alpha1", "sandboxes", "Sandbox")

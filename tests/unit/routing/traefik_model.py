@@ -1,4 +1,4 @@
-"""A small model of what Traefik 3 does with IngressRoutes, after its source, to judge ours against.
+"""A small model of what Traefik 3 does with IngressRoutes and Ingresses, after its source, to judge ours against.
 
 It shares no code with the package: rules are read by Python's own parser, regular expressions by Python's engine.
 """
@@ -36,7 +36,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a request. `owner` is the IngressRoute that took it, `shares` what it goes to, `rest` how."""
+    """What becomes of a request. `owner` is the IngressRoute that took it, `shares` what it goes to, `rest` how.
+
+    An Ingress is called `Ingress <namespace>/<name>`.
+    """
 
     owner: str
     shares: frozenset[tuple[str, Fraction]]
@@ -123,6 +126,32 @@ class _World:
                     route,
                 )
             yield from standing.values()
+        for owner, obj in self._by_kind.get("Ingress", {}).items():
+            yield from self._ingress_routers(f"Ingress {owner}", obj)
+
+    def _ingress_routers(self, owner: str, obj: dict[str, Any]) -> Iterator[_Router]:
+        annotations, namespace = obj["metadata"].get("annotations", {}), obj["metadata"]["namespace"]
+        if annotations.get("kubernetes.io/ingress.class", "traefik") != "traefik":
+            return
+        about = "traefik.ingress.kubernetes.io/router."
+        listed = annotations.get(f"{about}entrypoints")
+        for rule in obj["spec"]["rules"]:
+            for path in rule["http"]["paths"]:
+                matcher = "Path" if path["pathType"] == "Exact" else "PathPrefix"
+                host = f'Host("{rule["host"]}")' if "host" in rule else ""
+                text = " && ".join(filter(None, [host, f'{matcher}("{path["path"]}")' if "path" in path else ""]))
+                service = path["backend"]["service"]
+                route = {"match": text, "services": [{"name": service["name"], "port": service["port"]["number"]}]}
+                if text and self._is_usable(route, namespace):
+                    yield _Router(
+                        owner,
+                        namespace,
+                        tuple(listed.split(",")) if listed else DEFAULT_ENTRY_POINTS,
+                        annotations.get(f"{about}tls") == "true",
+                        text,
+                        int(annotations.get(f"{about}priority", 0)) or len(text.encode()),
+                        route,
+                    )
 
     def matches(self, router: _Router, request: Request) -> bool:
         at_its_doors = request.entry_point in router.entry_points and request.is_tls == router.is_tls

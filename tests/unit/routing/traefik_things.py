@@ -1,17 +1,18 @@
-"""What only tests of IngressRoutes speak of: users' objects, and at random what users write and callers send.
+"""What only tests of routes at Traefik speak of: users' objects, and at random what users write and callers send.
 
 Rules lead to `orders` and `inventory`, which tenants fork, and elsewhere.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from builders import Modifier, thing
 from sidestream.config import HeaderMode
-from sidestream.kube.port import INGRESS_ROUTES, SERVICES, TRAEFIK_SERVICES, Object
+from sidestream.kube.port import INGRESS_ROUTES, INGRESSES, SERVICES, TRAEFIK_SERVICES, Object
 from unit.routing.traefik_model import Request
 
 Lines = list[tuple[str, str]]
@@ -50,6 +51,27 @@ def route(match: str, *services: Any, **fields: Any) -> dict[str, Any]:
     """One rule; a service that is given as a name is that Service, on port 80."""
     references = [{"name": item, "port": 80} if isinstance(item, str) else item for item in services]
     return {"kind": "Rule", "match": match, "services": references, **fields}
+
+
+def ingress(name: str, *rules: dict[str, Any], class_name: str = "", **annotations: str) -> Object:
+    """A user's Ingress in namespace `shop`; annotations are those about routers, and `ingress_class`."""
+    spec = {"rules": list(rules), **({"ingressClassName": class_name} if class_name else {})}
+    obj = thing(INGRESSES, name, {"spec": spec})
+    by_class = annotations.pop("ingress_class", None)
+    named = {f"traefik.ingress.kubernetes.io/router.{key}": value for key, value in annotations.items()}
+    obj["metadata"]["annotations"] = named | ({} if by_class is None else {"kubernetes.io/ingress.class": by_class})
+    return obj
+
+
+def ingress_rule(*paths: dict[str, Any], host: str = "") -> dict[str, Any]:
+    """One rule of an Ingress."""
+    return {**({"host": host} if host else {}), "http": {"paths": list(paths)}}
+
+
+def ingress_path(path: str = "", kind: str = "Prefix", to: str = "rival") -> dict[str, Any]:
+    """One path of an Ingress to port 80 of a Service."""
+    backend = {"service": {"name": to, "port": {"number": 80}}}
+    return {**({"path": path} if path else {}), "pathType": kind, "backend": backend}
 
 
 def traefik_service(name: str, **spec: Any) -> Object:
@@ -157,9 +179,38 @@ rules_of_rivals = st.lists(
 )
 
 
+_ingress_paths = st.builds(
+    ingress_path,
+    st.sampled_from(["/", "/api", "/api/1", "/b", ""]),
+    st.sampled_from(["Exact", "Prefix", "ImplementationSpecific"]),
+    st.sampled_from(["orders", "rival"]),
+)
+_ingress_rules = st.builds(
+    lambda paths, host: ingress_rule(*paths, host=host),
+    st.lists(_ingress_paths, min_size=1, max_size=2),
+    st.sampled_from(["shop.example.com", "api.example.com", ""]),
+)
+
+
+@st.composite
+def ingresses(draw: st.DrawFn, entry_points: list[str], *, has_tls: bool) -> list[Object]:
+    """None or one of users', at their entry points or another, for this Traefik or not."""
+    if draw(st.sampled_from([True, False])):
+        return []
+    about: dict[str, str] = {"tls": "true"} if has_tls else {}
+    listed = draw(st.sampled_from([None, ",".join(entry_points), "internal"]))
+    about |= {} if listed is None else {"entrypoints": listed}
+    about |= draw(st.fixed_dictionaries({}, optional={"priority": st.sampled_from(["1", "40", "2000"])}))
+    about |= draw(st.sampled_from([{}, {}, {"ingress_class": "traefik"}, {"ingress_class": "nginx"}]))
+    return [ingress("web", *draw(st.lists(_ingress_rules, min_size=1, max_size=2)), **about)]
+
+
 @st.composite
 def users(draw: st.DrawFn) -> list[Object]:
-    """IngressRoute `web`, another of the same namespace and one of another, each at the same or another entry point."""
+    """IngressRoute `web`, another of the same namespace and one of another, each at the same or another entry point.
+
+    And perhaps an Ingress among them.
+    """
     entry_points = draw(st.sampled_from([["web"], ["web", "websecure"]]))
     more: dict[str, Any] = draw(st.fixed_dictionaries({}, optional={"tls": st.just({"secretName": "cert"})}))
     objects = [ingress_route("web", *draw(rules_of_users), entryPoints=entry_points, **more)]
@@ -168,7 +219,7 @@ def users(draw: st.DrawFn) -> list[Object]:
         rival = ingress_route(f"rival-{number}", *draw(rules_of_rivals), entryPoints=theirs, **more)
         rival["metadata"]["namespace"] = namespace
         objects.append(rival)
-    return [*objects, *draw(traefik_services())]
+    return [*objects, *draw(traefik_services()), *draw(ingresses(entry_points, has_tls=bool(more)))]
 
 
 @st.composite
@@ -200,4 +251,7 @@ requests = st.builds(
     entry_point=st.sampled_from(["web", "websecure", "internal"]),
     is_tls=st.booleans(),
 )
+requests_at_web = requests.map(lambda request: replace(request, entry_point="web", is_tls=False))
+"""Such as more rules are for."""
+
 modes = st.sampled_from(list(HeaderMode))

@@ -11,7 +11,15 @@ from typing import Any, Final
 
 from sidestream.api.labels import GROUP, MANAGED_BY
 from sidestream.config import HeaderSettings
-from sidestream.kube.port import INGRESS_ROUTES, MIDDLEWARES, TRAEFIK_SERVICES, Object, Resource
+from sidestream.kube.port import (
+    INGRESS_CLASSES,
+    INGRESS_ROUTES,
+    INGRESSES,
+    MIDDLEWARES,
+    TRAEFIK_SERVICES,
+    Object,
+    Resource,
+)
 from sidestream.routing.entries import Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import is_ours
@@ -24,7 +32,8 @@ from sidestream.routing.providers.ingressroute_services import (
     services_in,
     users_of,
 )
-from sidestream.routing.providers.ingressroute_user import INGRESS_CLASS, concerned, read, said
+from sidestream.routing.providers.ingressroute_user import concerned, concerned_by_ingress, read, said
+from sidestream.routing.providers.ingressroute_view import INGRESS_CLASS
 from sidestream.routing.providers.provider import Cluster, Provider, Rendered
 from sidestream.routing.table import Tenant
 
@@ -45,21 +54,31 @@ class IngressRouteProvider(Provider):
 
     name: Final = "IngressRoute"
     carries: Final = frozenset({EntryKind.INGRESS_ROUTE})
-    reads: Final[tuple[Resource, ...]] = (INGRESS_ROUTES, TRAEFIK_SERVICES)
+    reads: Final[tuple[Resource, ...]] = (INGRESS_ROUTES, TRAEFIK_SERVICES, INGRESSES, INGRESS_CLASSES)
     writes: Final[tuple[Resource, ...]] = (INGRESS_ROUTES, MIDDLEWARES, TRAEFIK_SERVICES)
 
     def __init__(self, header: HeaderSettings) -> None:
         self._header = header
 
     def entries_of(self, obj: Object, cluster: Cluster) -> Iterable[EntryKey]:
-        """An IngressRoute and those that share requests with it; for a TraefikService, those that lead there."""
+        """An IngressRoute and those that share requests with it; for a TraefikService, those that lead there.
+
+        For an Ingress those that share requests with it, and for an IngressClass all.
+        """
         if is_ours(obj):
             return ()
-        if obj["kind"] == INGRESS_ROUTES.kind:
-            return [_key(item) for item in concerned(obj, cluster)]
-        places = list(users_of(obj, cluster))
         users = [item for item in cluster.all(INGRESS_ROUTES) if not is_ours(item)]
-        return [_key(item) for item in users if any(refers_to(item, place) for place in places)]
+        match obj["kind"]:
+            case INGRESS_ROUTES.kind:
+                found = list(concerned(obj, cluster))
+            case INGRESSES.kind:
+                found = list(concerned_by_ingress(obj, cluster))
+            case INGRESS_CLASSES.kind:
+                found = users
+            case _:
+                places = list(users_of(obj, cluster))
+                found = [item for item in users if any(refers_to(item, place) for place in places)]
+        return [_key(item) for item in found]
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:
         """The Services that the object itself names; what TraefikServices lead to is theirs to say."""

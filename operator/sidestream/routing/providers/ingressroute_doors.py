@@ -13,7 +13,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.ingressroute_match import conditions_of, parsed
 from sidestream.routing.providers.ingressroute_scope import Scope
 from sidestream.routing.providers.ingressroute_tokens import MatchError
-from sidestream.routing.providers.ingressroute_user import INGRESS_CLASS
+from sidestream.routing.providers.ingressroute_view import INGRESS_CLASS
 from sidestream.routing.providers.provider import Cluster
 from sidestream.routing.table import Rule
 

@@ -22,7 +22,7 @@ from sidestream.routing.providers.ingressroute_match import (
 from sidestream.routing.providers.ingressroute_rules import FOR_PREVIEWS
 from sidestream.routing.providers.ingressroute_scope import Scope
 from sidestream.routing.providers.ingressroute_tokens import MatchError
-from sidestream.routing.providers.ingressroute_user import INGRESS_CLASS, UserRule, view
+from sidestream.routing.providers.ingressroute_view import INGRESS_CLASS, UserRule, view
 from sidestream.routing.providers.preview import ANY_HOST, Asked, conflict, refuse_a_used_host, users_host
 from sidestream.routing.providers.provider import Cluster
 from sidestream.routing.table import Rule

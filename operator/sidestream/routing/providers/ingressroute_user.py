@@ -1,17 +1,17 @@
-"""Reads what users have in IngressRoutes: one as an entry, and the rules of all others that take precedence over its.
+"""Reads an IngressRoute of a user's as an entry, among all else of users' that takes precedence over its rules.
 
-Traefik tries the rules of all IngressRoutes at an entry point together, by priority. So an entry's rules come out with
-their priority spelled out, and with those of other IngressRoutes that come before them excluded: with that they mean
+Traefik tries the rules of all IngressRoutes and Ingresses at an entry point together, by priority. So an entry's rules
+come out with their priority spelled out, and with those of others that come before them excluded: with that they mean
 the same at any height above all that users have written.
 
-One thing is lost by that: a rule of another IngressRoute whose Service has no ready pod is not there for Traefik, but
-stays excluded in ours, so what it would have taken is left to the users' rules.
+One thing is lost by that: a rule of another object whose Service has no ready pod is not there for Traefik, but stays
+excluded in ours, so what it would have taken is left to the users' rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -19,58 +19,17 @@ from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import INGRESS_ROUTES, Object
 from sidestream.routing.ownership import is_ours
-from sidestream.routing.providers.ingressroute_match import Match, negation, parsed
-from sidestream.routing.providers.ingressroute_scope import Scope, scope_of
-from sidestream.routing.providers.ingressroute_tokens import MatchError
+from sidestream.routing.providers.ingressroute_ingresses import ingresses_beside, is_served_with, view_of_ingress
+from sidestream.routing.providers.ingressroute_match import negation
+from sidestream.routing.providers.ingressroute_scope import Scope
+from sidestream.routing.providers.ingressroute_view import UserRoute, UserRule, key_of, view
 from sidestream.routing.providers.provider import Cluster
 from sidestream.routing.table import Rule
 
 HIGHEST_PRIORITY: Final = 100_000_000
 """A rule of a higher priority leaves no room above it: Traefik has 32 bits for it on small machines."""
 
-INGRESS_CLASS: Final = "kubernetes.io/ingress.class"
-"""Annotation: which Traefik an IngressRoute is for, where there are several."""
-
-_OTHER_SYNTAX: Final = "v2"
 _MANY: Final = 3
-
-
-@dataclass(frozen=True)
-class UserRule:
-    """`spec.routes[index]` of an IngressRoute; `priority` is the effective one, `raw` as written."""
-
-    index: int
-    owner: str
-    match: Match
-    scope: Scope
-    priority: int
-    raw: Rule
-
-    def __str__(self) -> str:
-        """As users find it."""
-        return f"routes[{self.index}] of IngressRoute {self.owner}"
-
-    def comes_before(self, other: UserRule) -> bool:
-        """Whether it takes requests that the other one could match."""
-        return self.priority > other.priority and self.scope.overlaps(other.scope)
-
-    @property
-    def order(self) -> tuple[int, str, int]:
-        """By which rules are sorted: the one that Traefik tries first comes first."""
-        return -self.priority, self.owner, self.index
-
-
-@dataclass(frozen=True)
-class UserRoute:
-    """An IngressRoute as it is read: its rules, and `unread`, why others are none to Traefik or not understood here."""
-
-    key: str
-    entry_points: frozenset[str]
-    has_tls: bool
-    ingress_class: str
-    rules: tuple[UserRule, ...]
-    unread: tuple[str, ...]
-    repeated: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -107,8 +66,10 @@ def read(obj: Object, cluster: Cluster) -> Reading:
             findings += _ties((rule,), other.rules)
             outranking = [item for item in other.rules if item.comes_before(rule)]
             before += outranking
-            if outranking and shared is _Shared.SOME:
-                findings.append(_partly(outranking[0], rule, own.key))
+            if outranking and other.is_ingress:
+                findings.append(_aside(outranking[0], rule))
+            elif outranking and shared is _Shared.SOME:
+                findings.append(_partly(outranking[0], rule))
         rules.append(_portable(rule, before))
     findings += [text for other, _ in rivals for text in other.unread]
     return Reading(tuple(rules), tuple(rule.scope for rule in own.rules), tuple(dict.fromkeys(findings)))
@@ -116,9 +77,20 @@ def read(obj: Object, cluster: Cluster) -> Reading:
 
 def concerned(obj: Object, cluster: Cluster) -> Iterator[Object]:
     """Users' IngressRoutes whose tenants' rules depend on this one: itself, and those that share requests with it."""
-    own = view(obj)
     yield obj
-    for other in _others(obj, cluster):
+    yield from _sharing(view(obj), _others(obj, cluster))
+
+
+def concerned_by_ingress(obj: Object, cluster: Cluster) -> Iterator[Object]:
+    """Users' IngressRoutes that share requests with an Ingress."""
+    found = [item for item in _all(cluster) if is_served_with(obj, view(item), cluster)]
+    for item in found:
+        own = replace(view_of_ingress(obj), ingress_class=view(item).ingress_class)
+        yield from _sharing(own, [item])
+
+
+def _sharing(own: UserRoute, others: Iterable[Object]) -> Iterator[Object]:
+    for other in others:
         seen = view(other)
         if _shared(seen, own) is not _Shared.NOTHING and any(
             mine.scope.overlaps(theirs.scope) for mine in own.rules for theirs in seen.rules
@@ -131,48 +103,6 @@ def said(findings: Iterable[str]) -> str:
     listed = list(findings)
     more = [f"There are {len(listed) - _MANY} more of this kind"] if len(listed) > _MANY else []
     return ". ".join([*listed[:_MANY], *more])
-
-
-def view(obj: Object) -> UserRoute:
-    """What an IngressRoute says."""
-    metadata, spec = obj["metadata"], obj.get("spec") or {}
-    key = _key(obj)
-    rules: dict[str, UserRule] = {}
-    unread, repeated = [], []
-    for index, raw in enumerate(spec.get("routes") or []):
-        text = raw.get("match", "")
-        try:
-            match = _read_rule(raw)
-        except MatchError as error:
-            unread.append(f"Rule routes[{index}] of IngressRoute {key} cannot be understood: {error}")
-            continue
-        before = rules.pop(text, None)
-        if before is not None:
-            repeated.append(
-                f"Rules routes[{before.index}] and routes[{index}] of IngressRoute {key} have the same match, of which "
-                "Traefik uses the last"
-            )
-        rules[text] = UserRule(index, key, match, scope_of(match), effective_priority(raw), raw)
-    return UserRoute(
-        key=key,
-        entry_points=frozenset(spec.get("entryPoints") or ()),
-        has_tls=spec.get("tls") is not None,
-        ingress_class=(metadata.get("annotations") or {}).get(INGRESS_CLASS, ""),
-        rules=tuple(sorted(rules.values(), key=lambda rule: rule.order)),
-        unread=tuple(unread),
-        repeated=tuple(repeated),
-    )
-
-
-def effective_priority(raw: Rule) -> int:
-    """The rule's own priority, or the length of its text in bytes."""
-    return raw.get("priority") or len(raw["match"].encode())
-
-
-def _read_rule(raw: Rule) -> Match:
-    if raw.get("syntax") == _OTHER_SYNTAX:
-        raise MatchError("it is in the syntax of Traefik 2")
-    return parsed(raw.get("match", ""))
 
 
 def _refuse_what_cannot_be_repeated(own: UserRoute, obj: Object) -> None:
@@ -198,17 +128,20 @@ def _portable(rule: UserRule, before: Iterable[UserRule]) -> Rule:
     return {**rule.raw, "match": match, "priority": rule.priority}
 
 
+def _all(cluster: Cluster) -> Iterator[Object]:
+    """All IngressRoutes of users whose rules Traefik tries at an entry point."""
+    for item in cluster.all(INGRESS_ROUTES):
+        is_child = bool((item.get("spec") or {}).get("parentRefs"))
+        if not is_ours(item) and not is_child:
+            yield item
+
+
 def _others(obj: Object, cluster: Cluster) -> Iterator[Object]:
-    """All other IngressRoutes of users whose rules Traefik tries at an entry point."""
-    for other in cluster.all(INGRESS_ROUTES):
-        is_child = bool((other.get("spec") or {}).get("parentRefs"))
-        if _key(other) != _key(obj) and not is_ours(other) and not is_child:
-            yield other
+    return (item for item in _all(cluster) if key_of(item) != key_of(obj))
 
 
 def _rivals(own: UserRoute, obj: Object, cluster: Cluster) -> Iterator[tuple[UserRoute, _Shared]]:
-    for other in _others(obj, cluster):
-        seen = view(other)
+    for seen in (*map(view, _others(obj, cluster)), *ingresses_beside(own, cluster)):
         shared = _shared(own, seen)
         if shared is not _Shared.NOTHING:
             yield seen, shared
@@ -246,19 +179,22 @@ def _differ(rule: UserRule, other: UserRule) -> bool:
     def rest(item: UserRule) -> dict[str, Any]:
         return {key: value for key, value in item.raw.items() if key not in ignored}
 
-    return rule.owner.partition("/")[0] != other.owner.partition("/")[0] or rest(rule) != rest(other)
+    return rule.namespace != other.namespace or rest(rule) != rest(other)
 
 
-def _partly(first: UserRule, rule: UserRule, key: str) -> str:
+def _partly(first: UserRule, rule: UserRule) -> str:
     return (
-        f"Rule {first} comes before routes[{rule.index}] of IngressRoute {key} at some of its entry points only; at "
-        "the others requests that match both stay on the baseline; give both IngressRoutes the same entryPoints and tls"
+        f"Rule {first} comes before {rule} at some of its entry points only; at the others requests that match both "
+        "stay on the baseline; give both IngressRoutes the same entryPoints and tls"
+    )
+
+
+def _aside(first: UserRule, rule: UserRule) -> str:
+    return (
+        f"Rule {first} comes before {rule}, and Ingresses are not routed by tenant, so requests that match both go the "
+        "same way for everybody; write an IngressRoute in its place if forks are to have them"
     )
 
 
 def _conflict(message: str) -> InvalidInputError:
     return InvalidInputError(Reason.ROUTE_CONFLICT, message)
-
-
-def _key(obj: Object) -> str:
-    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
