@@ -60,11 +60,14 @@ class Ends:
         self._asked, self._is_void = places, False
 
         def read() -> None:
+            found: dict[Place, int] = {}
             try:
-                self._found = self._read(places)
+                found = self._read(places)
             except (KafkaException, RuntimeError) as error:
                 logger.debug("The ends of logs could not be read: %s", error)
-                self._found = {}
+            finally:
+                # whatever went wrong, a question that is never answered would be waited for for ever
+                self._found = found
 
         self._start(read)
 

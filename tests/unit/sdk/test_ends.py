@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 
+import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from sidestream_sdk.ends import Ends
@@ -90,3 +91,18 @@ def test_the_consumer_can_wait_for_a_read_that_is_under_way() -> None:
     ends.join()
     assert is_done.is_set()
     assert ends.of([P0]) == {P0: 1}
+
+
+def test_whatever_goes_wrong_the_next_question_is_asked() -> None:
+    waiting: list[Callable[[], None]] = []
+
+    def read(_: Collection[Place]) -> dict[Place, int]:
+        raise ValueError("nobody expected this")
+
+    ends = Ends(read, waiting.append)
+    assert ends.of([P0]) is None
+    with pytest.raises(ValueError, match="nobody expected this"):
+        waiting.pop()()
+    assert ends.of([P0]) == {}
+    assert ends.of([P0]) is None
+    assert len(waiting) == 1
