@@ -21,6 +21,9 @@ from sidestream.kafka.translation import Endpoint
 
 DEADLINE = 60.0
 
+_GROUPS = 20
+"""So many are asked for: each partition of the topic of their offsets comes to be by itself."""
+
 
 async def eventually(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = DEADLINE) -> None:
     """Look until it holds."""
@@ -172,3 +175,17 @@ async def real_arena(bootstrap: str) -> AsyncIterator[RealArena]:
         await arena.clear()
     finally:
         await admin.aclose()
+
+
+async def groups_are_served(bootstrap: str) -> None:
+    """Wait until groups have their coordinators: a new broker makes the topic of their offsets when first asked."""
+    async with real_arena(bootstrap) as arena:
+        for group in [arena.name("group") for _ in range(_GROUPS)]:
+
+            async def is_served(group: str = group) -> bool:
+                try:
+                    return (await arena.admin.group(group)).is_absent
+                except KafkaUnavailableError:
+                    return False
+
+            await eventually(is_served, "consumer groups are served")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from flow.kafka.cluster import real_arena
+from flow.kafka.cluster import groups_are_served, real_arena
 from flow.kafka.secured import SecuredKafka, secured_kafka
 from sidestream_lab.paths import Layout
 from sidestream_lab.up import tools_of
@@ -19,6 +20,7 @@ def bootstrap() -> str:
     servers = os.environ.get("KAFKA_BOOTSTRAP", "")
     if not servers:
         pytest.fail('KAFKA_BOOTSTRAP is not set: run `hack/lab up` and `eval "$(hack/lab env)"` first', pytrace=False)
+    asyncio.run(groups_are_served(servers))
     return servers
 
 
