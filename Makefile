@@ -21,13 +21,13 @@ demo: setup ## Show one tenant's request take its own way (KEEP=1 leaves it runn
 test: setup ## Prove it: unit tests, then flows and end to end on a real cluster
 	@hack/test
 
-test-unit: setup ## Only the tests that need no cluster (8 min)
+test-unit: setup ## Only the tests that need no cluster (10 min)
 	@hack/test unit
 
 schedules: setup ## 20,000 random schedules of the hand-off, for a nightly run (25 min; in `make test` it is 200)
 	@SIDESTREAM_SCHEDULES=20000 .venv/bin/python -m pytest --quiet tests/unit/kafka/test_model.py
 
-properties: setup ## 5,000 random sets of users' routes for each provider, for a nightly run (10 min; in `make test` it is 600)
+properties: setup ## 5,000 random sets of users' routes for each provider, for a nightly run (12 min; in `make test` it is 600)
 	@SIDESTREAM_EXAMPLES=5000 .venv/bin/python -m pytest --quiet $$(grep -l unit.routing.examples tests/unit/routing/test_*.py)
 
 check: setup ## Format, lint, types, layers, generated files fresh (30 s)
