@@ -36,7 +36,7 @@ from unit.routing.traefik_things import (
     through,
     traefik,
     traefik_service,
-    users,
+    users_ingress_routes,
 )
 
 ALICE = tenant("alice", "inventory", "orders")
@@ -190,7 +190,7 @@ def _without_mark(decision: Decision, names: set[str]) -> tuple[Decision, bool]:
 
 @LOOK
 @given(
-    objects=users(),
+    objects=users_ingress_routes(),
     request=requests,
     mode=modes,
     brought=st.sampled_from(HEADERS_OF_OTHERS),

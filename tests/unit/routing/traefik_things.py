@@ -207,10 +207,15 @@ def ingresses(draw: st.DrawFn, entry_points: list[str], *, has_tls: bool) -> lis
 
 @st.composite
 def users(draw: st.DrawFn) -> list[Object]:
-    """IngressRoute `web`, another of the same namespace and one of another, each at the same or another entry point.
+    """Users' IngressRoutes, and perhaps an Ingress at the same entry points."""
+    objects = draw(users_ingress_routes())
+    spec = objects[0]["spec"]
+    return [*objects, *draw(ingresses(spec["entryPoints"], has_tls="tls" in spec))]
 
-    And perhaps an Ingress among them.
-    """
+
+@st.composite
+def users_ingress_routes(draw: st.DrawFn) -> list[Object]:
+    """IngressRoute `web`, another of the same namespace and one of another, each at the same or another entry point."""
     entry_points = draw(st.sampled_from([["web"], ["web", "websecure"]]))
     more: dict[str, Any] = draw(st.fixed_dictionaries({}, optional={"tls": st.just({"secretName": "cert"})}))
     objects = [ingress_route("web", *draw(rules_of_users), entryPoints=entry_points, **more)]
@@ -219,7 +224,7 @@ def users(draw: st.DrawFn) -> list[Object]:
         rival = ingress_route(f"rival-{number}", *draw(rules_of_rivals), entryPoints=theirs, **more)
         rival["metadata"]["namespace"] = namespace
         objects.append(rival)
-    return [*objects, *draw(traefik_services()), *draw(ingresses(entry_points, has_tls=bool(more)))]
+    return [*objects, *draw(traefik_services())]
 
 
 @st.composite
