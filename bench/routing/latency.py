@@ -23,7 +23,7 @@ from sidestream.kube.port import INGRESS_ROUTES, Object
 from sidestream.routing.checks.findings import READS
 from sidestream.routing.entries import EntryKey, EntryKind
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH, hash_in, hash_in_redirect
+from sidestream.routing.proof import PROBE_HEADER, PROBE_METHOD, PROBE_PATH, hash_told
 from sidestream.routing.providers.httproute import HTTPRouteProvider
 from sidestream.routing.providers.ingressroute import IngressRouteProvider
 from sidestream.routing.providers.provider import Part, Provider
@@ -158,7 +158,7 @@ def _are_proven(pods: Pods, way: Way, parts: Sequence[Part]) -> bool:
     asked = [
         replace(_to(pods, way, ((PROBE_HEADER, probe.name),)), method=PROBE_METHOD, path=PROBE_PATH) for probe in probes
     ]
-    told = [hash_in_redirect(item["location"]) or hash_in(item["body"]) for item in pods.ask(asked, client=way.client)]
+    told = [hash_told({"location": item["location"]}, item["body"]) for item in pods.ask(asked, client=way.client)]
     return told == [probe.config_hash for probe in probes]
 
 

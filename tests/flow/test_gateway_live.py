@@ -59,28 +59,29 @@ class Way:
         }
 
 
+def attached(host: str, port: int) -> dict[str, Any]:
+    """The spec of a route of the Gateway API that leads a host at the gateway to a port of `storefront`."""
+    return {
+        "parentRefs": [{"name": GATEWAY}],
+        "hostnames": [host],
+        "rules": [{"backendRefs": [{"name": "storefront", "port": port}]}],
+    }
+
+
 WAYS = {
     "HTTPRoute": Way(
         HTTPRouteProvider(HeaderSettings()),
         HTTP_ROUTES,
         EntryKind.HTTP_ROUTE,
         "shop.example",
-        {
-            "parentRefs": [{"name": GATEWAY}],
-            "hostnames": ["shop.example"],
-            "rules": [{"backendRefs": [{"name": "storefront", "port": HTTP_PORT}]}],
-        },
+        attached("shop.example", HTTP_PORT),
     ),
     "GRPCRoute": Way(
         HTTPRouteProvider(HeaderSettings()),
         GRPC_ROUTES,
         EntryKind.GRPC_ROUTE,
         "calls.example",
-        {
-            "parentRefs": [{"name": GATEWAY}],
-            "hostnames": ["calls.example"],
-            "rules": [{"backendRefs": [{"name": "storefront", "port": GRPC_PORT}]}],
-        },
+        attached("calls.example", GRPC_PORT),
         GRPC,
         "calls",
     ),

@@ -22,7 +22,7 @@ from sidestream.routing.proof import (
     probe_host,
 )
 from sidestream.routing.providers.httproute_groups import Group
-from sidestream.routing.providers.httproute_listeners import class_of, is_accepted
+from sidestream.routing.providers.httproute_listeners import class_of, is_accepted, is_controlled_by
 from sidestream.routing.providers.provider import Cluster, Probe
 
 GRPC_IS_UNPROVABLE: Final = "only Istio's proxies are known to answer by a GRPCRoute's rule"
@@ -37,13 +37,13 @@ def answer_in_the_mesh(resource: Resource, cluster: Cluster) -> bool:
     Istio makes its GatewayClasses itself where it runs, and no route says which mesh takes it.
     """
     return resource == HTTP_ROUTES or any(
-        _is_istios(item) and is_accepted(item) for item in cluster.all(GATEWAY_CLASSES)
+        is_controlled_by(item, _ISTIO) and is_accepted(item) for item in cluster.all(GATEWAY_CLASSES)
     )
 
 
 def answer_at(resource: Resource, gateways: Collection[Object], cluster: Cluster) -> bool:
     """Whether all these Gateways answer by routes of this kind."""
-    return resource == HTTP_ROUTES or all(_is_istios(class_of(item, cluster)) for item in gateways)
+    return resource == HTTP_ROUTES or all(is_controlled_by(class_of(item, cluster), _ISTIO) for item in gateways)
 
 
 def with_probe(
@@ -77,7 +77,3 @@ def _in_grpc(probe: Probe) -> dict[str, Any]:
 
 def _naming(probe: Probe) -> list[dict[str, Any]]:
     return [{"type": "Exact", "name": PROBE_HEADER, "value": probe.name}]
-
-
-def _is_istios(gateway_class: Object | None) -> bool:
-    return gateway_class is not None and gateway_class["spec"]["controllerName"].startswith(_ISTIO)

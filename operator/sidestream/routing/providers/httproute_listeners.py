@@ -68,8 +68,12 @@ def attachments(route: Object, place: Place, ref: dict[str, Any], cluster: Clust
 
 def is_of_traefik(gateway: Object, cluster: Cluster) -> bool:
     """Whether Traefik serves the Gateway."""
-    gateway_class = class_of(gateway, cluster)
-    return gateway_class is not None and gateway_class["spec"]["controllerName"].startswith("traefik.io/")
+    return is_controlled_by(class_of(gateway, cluster), "traefik.io/")
+
+
+def is_controlled_by(gateway_class: Object | None, product: str) -> bool:
+    """Whether a class is of a product's controller, whose name begins with that."""
+    return gateway_class is not None and gateway_class["spec"]["controllerName"].startswith(product)
 
 
 def class_of(gateway: Object, cluster: Cluster) -> Object | None:

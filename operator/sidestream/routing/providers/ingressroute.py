@@ -67,17 +67,18 @@ class IngressRouteProvider(Provider):
         """
         if is_ours(obj):
             return ()
-        users = [item for item in cluster.all(INGRESS_ROUTES) if not is_ours(item)]
+        users = (item for item in cluster.all(INGRESS_ROUTES) if not is_ours(item))
+        found: Iterable[Object]
         match obj["kind"]:
             case INGRESS_ROUTES.kind:
-                found = list(concerned(obj, cluster))
+                found = concerned(obj, cluster)
             case INGRESSES.kind:
-                found = list(concerned_by_ingress(obj, cluster))
+                found = concerned_by_ingress(obj, cluster)
             case INGRESS_CLASSES.kind:
                 found = users
             case _:
                 places = list(users_of(obj, cluster))
-                found = [item for item in users if any(refers_to(item, place) for place in places)]
+                found = (item for item in users if any(refers_to(item, place) for place in places))
         return [_key(item) for item in found]
 
     def destinations(self, obj: Object, domain: str) -> frozenset[ServiceHost]:

@@ -30,12 +30,20 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]+")
 def ingresses_beside(own: UserRoute, cluster: Cluster) -> Iterator[UserRoute]:
     """The Ingresses that the Traefik of an IngressRoute serves as well, as far as their classes tell."""
     for obj in cluster.all(INGRESSES):
-        if is_served_with(obj, own, cluster):
-            # by their classes they go together, whatever these are called
-            yield replace(view_of_ingress(obj), ingress_class=own.ingress_class)
+        found = ingress_beside(obj, own, cluster)
+        if found is not None:
+            yield found
 
 
-def is_served_with(ingress: Object, own: UserRoute, cluster: Cluster) -> bool:
+def ingress_beside(obj: Object, own: UserRoute, cluster: Cluster) -> UserRoute | None:
+    """What an Ingress says to the Traefik of an IngressRoute; None where that does not serve it."""
+    if not _is_served_with(obj, own, cluster):
+        return None
+    # by their classes they go together, whatever these are called
+    return replace(view_of_ingress(obj), ingress_class=own.ingress_class)
+
+
+def _is_served_with(ingress: Object, own: UserRoute, cluster: Cluster) -> bool:
     """Whether one Traefik takes both."""
     named = (ingress.get("spec") or {}).get("ingressClassName")
     name = named or (ingress["metadata"].get("annotations") or {}).get(INGRESS_CLASS, "")

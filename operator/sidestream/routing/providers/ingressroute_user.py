@@ -11,7 +11,7 @@ excluded in ours, so what it would have taken is left to the users' rules.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import INGRESS_ROUTES, Object
 from sidestream.routing.ownership import is_ours
-from sidestream.routing.providers.ingressroute_ingresses import ingresses_beside, is_served_with, view_of_ingress
+from sidestream.routing.providers.ingressroute_ingresses import ingress_beside, ingresses_beside
 from sidestream.routing.providers.ingressroute_match import negation
 from sidestream.routing.providers.ingressroute_scope import Scope
 from sidestream.routing.providers.ingressroute_view import UserRoute, UserRule, key_of, view
@@ -77,25 +77,27 @@ def read(obj: Object, cluster: Cluster) -> Reading:
 
 def concerned(obj: Object, cluster: Cluster) -> Iterator[Object]:
     """Users' IngressRoutes whose tenants' rules depend on this one: itself, and those that share requests with it."""
+    own = view(obj)
     yield obj
-    yield from _sharing(view(obj), _others(obj, cluster))
+    for other in _others(obj, cluster):
+        if _may_meet(view(other), own):
+            yield other
 
 
 def concerned_by_ingress(obj: Object, cluster: Cluster) -> Iterator[Object]:
     """Users' IngressRoutes that share requests with an Ingress."""
-    found = [item for item in _all(cluster) if is_served_with(obj, view(item), cluster)]
-    for item in found:
-        own = replace(view_of_ingress(obj), ingress_class=view(item).ingress_class)
-        yield from _sharing(own, [item])
+    for item in _all(cluster):
+        seen = view(item)
+        ingress = ingress_beside(obj, seen, cluster)
+        if ingress is not None and _may_meet(seen, ingress):
+            yield item
 
 
-def _sharing(own: UserRoute, others: Iterable[Object]) -> Iterator[Object]:
-    for other in others:
-        seen = view(other)
-        if _shared(seen, own) is not _Shared.NOTHING and any(
-            mine.scope.overlaps(theirs.scope) for mine in own.rules for theirs in seen.rules
-        ):
-            yield other
+def _may_meet(one: UserRoute, other: UserRoute) -> bool:
+    """Whether a request may match rules of both."""
+    return _shared(one, other) is not _Shared.NOTHING and any(
+        mine.scope.overlaps(theirs.scope) for mine in one.rules for theirs in other.rules
+    )
 
 
 def said(findings: Iterable[str]) -> str:
