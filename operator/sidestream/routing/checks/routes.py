@@ -9,9 +9,10 @@ from sidestream.api.conditions import Reason
 from sidestream.api.findings import FindingReason, listed
 from sidestream.api.labels import PROVIDER
 from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, SERVICE_PROFILES, VIRTUAL_SERVICES, Object
-from sidestream.routing.checks.subject import Finding, Subject, key_of, titles
+from sidestream.routing.checks.subject import Finding, Subject, titles
 from sidestream.routing.ownership import is_ours
 from sidestream.routing.ports import service_ports, why_unroutable
+from sidestream.routing.providers.provider import key_of
 
 _GATEWAY_API: Final = frozenset({HTTP_ROUTES.kind, GRPC_ROUTES.kind})
 _EVERYBODY: Final = "*"

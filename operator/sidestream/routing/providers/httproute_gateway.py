@@ -16,7 +16,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import is_ours
 from sidestream.routing.providers.httproute_answers import GRPC_IS_UNPROVABLE, answer_at
 from sidestream.routing.providers.httproute_grants import is_granted
-from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, age, key_of, listed, title
+from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, age, listed, title
 from sidestream.routing.providers.httproute_listeners import (
     Attachment,
     attachments,
@@ -33,7 +33,7 @@ from sidestream.routing.providers.httproute_user import (
     user_rules,
     users_routes,
 )
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, key_of
 
 _WHERE: Final = ("sectionName", "port")
 """What in a parentRef narrows a Gateway down to some of its listeners."""

@@ -9,6 +9,7 @@ from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object, Resource
 from sidestream.routing.hosts import ServiceHost
+from sidestream.routing.providers.provider import key_of
 from sidestream.routing.table import Rule
 
 GROUPS = "groups"
@@ -55,11 +56,6 @@ class Group:
 def conflict(message: str) -> InvalidInputError:
     """The users' objects leave no room for tenant rules."""
     return InvalidInputError(Reason.ROUTE_CONFLICT, message)
-
-
-def key_of(obj: Object) -> str:
-    """`namespace/name`."""
-    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
 
 
 def title(obj: Object) -> str:

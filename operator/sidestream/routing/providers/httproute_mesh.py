@@ -15,7 +15,7 @@ from sidestream.routing.entries import Door, Entry, EntryKey, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ports import service_ports
 from sidestream.routing.providers.httproute_answers import GRPC_IS_UNPROVABLE, answer_in_the_mesh
-from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, conflict, key_of, title
+from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, conflict, title
 from sidestream.routing.providers.httproute_rules import leads_to, to_service
 from sidestream.routing.providers.httproute_user import (
     ROUTES,
@@ -25,7 +25,7 @@ from sidestream.routing.providers.httproute_user import (
     user_rules,
     users_routes,
 )
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, key_of
 
 
 def mesh_entry(key: EntryKey, cluster: Cluster) -> Entry | None:

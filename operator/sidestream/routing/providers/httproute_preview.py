@@ -18,7 +18,6 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import marked, own_name
 from sidestream.routing.providers.httproute_answers import with_probe
 from sidestream.routing.providers.httproute_grants import grants_for
-from sidestream.routing.providers.httproute_groups import key_of
 from sidestream.routing.providers.httproute_listeners import Attachment, doors
 from sidestream.routing.providers.httproute_precedence import Condition, conditions, ties
 from sidestream.routing.providers.httproute_preview_table import PreviewGroup, groups_of, listeners_for, tables_of
@@ -45,7 +44,7 @@ from sidestream.routing.providers.preview import (
     markings,
     not_served,
 )
-from sidestream.routing.providers.provider import Cluster, Part, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Rendered, key_of
 from sidestream.routing.table import Rule, Tenant
 
 _GROUPS: Final = "groups"

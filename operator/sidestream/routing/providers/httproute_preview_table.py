@@ -18,7 +18,7 @@ from sidestream.kube.port import GATEWAYS, HTTP_ROUTES, Object
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.httproute_answers import answer_at
 from sidestream.routing.providers.httproute_grants import is_granted
-from sidestream.routing.providers.httproute_groups import Group, key_of, title
+from sidestream.routing.providers.httproute_groups import Group, title
 from sidestream.routing.providers.httproute_listeners import (
     Attachment,
     admits,
@@ -39,7 +39,7 @@ from sidestream.routing.providers.httproute_user import (
     users_routes,
 )
 from sidestream.routing.providers.preview import ANY_HOST, Asked, conflict, covers, refuse_a_used_host, users_host
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, key_of
 
 Listener = dict[str, Any]
 Spot = tuple[str, int]

@@ -16,8 +16,8 @@ from typing import Any, Final
 from sidestream.kube.port import INGRESS_CLASSES, INGRESSES, Object
 from sidestream.routing.providers.ingressroute_scope import scope_of
 from sidestream.routing.providers.ingressroute_tokens import MatchError
-from sidestream.routing.providers.ingressroute_view import INGRESS_CLASS, UserRoute, UserRule, key_of, read_rule
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.ingressroute_view import INGRESS_CLASS, UserRoute, UserRule, read_rule
+from sidestream.routing.providers.provider import Cluster, key_of
 
 _ANNOTATION: Final = "traefik.ingress.kubernetes.io/router."
 _CONTROLLER: Final = "traefik.io/ingress-controller"

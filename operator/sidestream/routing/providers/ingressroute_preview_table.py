@@ -24,7 +24,7 @@ from sidestream.routing.providers.ingressroute_scope import Scope
 from sidestream.routing.providers.ingressroute_tokens import MatchError
 from sidestream.routing.providers.ingressroute_view import INGRESS_CLASS, UserRule, view
 from sidestream.routing.providers.preview import ANY_HOST, Asked, conflict, refuse_a_used_host, users_host
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, key_of
 from sidestream.routing.table import Rule
 
 HIGHEST_PRIORITY: Final = 70_000_000
@@ -97,7 +97,7 @@ def refuse_what_cannot_be_repeated(group: Group, header: HeaderSettings) -> None
     """
     names = {match.name for match in tenant_matches(header, "any")}
     for item, rules in group:
-        subject = f"IngressRoute {item['metadata']['namespace']}/{item['metadata']['name']}"
+        subject = f"IngressRoute {key_of(item)}"
         if item["spec"].get("parentRefs"):
             raise conflict(f"{subject} is a child of another one (parentRefs), which a preview cannot repeat")
         for rule in (entry.user for entry in rules):
@@ -195,7 +195,7 @@ def _refuse_two_kinds(group: Group, where: str) -> None:
     first = group[0][0]
     for obj, _ in group:
         if kind(obj) != kind(first):
-            one, other = (f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in (first, obj))
+            one, other = map(key_of, (first, obj))
             raise conflict(
                 f"IngressRoutes {one} and {other} at {where} differ in tls or in {INGRESS_CLASS}, so a preview would "
                 "have to be two; make them alike"

@@ -22,8 +22,8 @@ from sidestream.routing.ownership import is_ours
 from sidestream.routing.providers.ingressroute_ingresses import ingress_beside, ingresses_beside
 from sidestream.routing.providers.ingressroute_match import negation
 from sidestream.routing.providers.ingressroute_scope import Scope
-from sidestream.routing.providers.ingressroute_view import UserRoute, UserRule, key_of, view
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.ingressroute_view import UserRoute, UserRule, view
+from sidestream.routing.providers.provider import Cluster, key_of
 from sidestream.routing.table import Rule
 
 HIGHEST_PRIORITY: Final = 100_000_000

@@ -9,6 +9,7 @@ from sidestream.kube.port import Object
 from sidestream.routing.providers.ingressroute_match import Match, parsed
 from sidestream.routing.providers.ingressroute_scope import Scope, scope_of
 from sidestream.routing.providers.ingressroute_tokens import MatchError
+from sidestream.routing.providers.provider import key_of
 from sidestream.routing.table import Rule
 
 INGRESS_CLASS: Final = "kubernetes.io/ingress.class"
@@ -99,11 +100,6 @@ def view(obj: Object) -> UserRoute:
 def effective_priority(raw: Rule) -> int:
     """The rule's own priority, or the length of its text in bytes."""
     return raw.get("priority") or len(raw["match"].encode())
-
-
-def key_of(obj: Object) -> str:
-    """`namespace/name`."""
-    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
 
 
 def read_rule(text: str, syntax: str) -> Match:

@@ -21,6 +21,11 @@ def ident_of(resource: Resource, obj: Object) -> Ident:
     return resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
+def key_of(obj: Object) -> str:
+    """`namespace/name`."""
+    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+
+
 class Cluster(Protocol):
     """A read-only view of the cluster's objects as of now; nothing in it may be changed."""
 

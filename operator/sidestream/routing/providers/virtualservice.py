@@ -17,7 +17,7 @@ from sidestream.routing import ownership
 from sidestream.routing.entries import Door, Entry, EntryKey, EntryKind, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ports import service_ports
-from sidestream.routing.providers.provider import Cluster, Part, Provider, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Provider, Rendered, key_of
 from sidestream.routing.providers.virtualservice_delegates import delegates_of
 from sidestream.routing.providers.virtualservice_edge import edge_entry, sharing
 from sidestream.routing.providers.virtualservice_memo import Measured, Memo, hash_of, measured
@@ -25,7 +25,7 @@ from sidestream.routing.providers.virtualservice_patch import has_rules, is_patc
 from sidestream.routing.providers.virtualservice_render import parts_of, patch_of
 from sidestream.routing.providers.virtualservice_rules import VirtualServiceDialect, service_at, services_of
 from sidestream.routing.providers.virtualservice_user import UserRules, mesh_rules, users_of
-from sidestream.routing.providers.virtualservice_words import gateways_of, is_for_the_mesh, key_of
+from sidestream.routing.providers.virtualservice_words import gateways_of, is_for_the_mesh
 from sidestream.routing.table import Rule, Tenant, guard_rules, tenant_rules
 
 GUARDED_FROM: Final = 20

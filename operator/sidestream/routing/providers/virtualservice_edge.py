@@ -17,7 +17,7 @@ from sidestream.kube.port import ISTIO_GATEWAYS, NAMESPACES, VIRTUAL_SERVICES, O
 from sidestream.kube.selectors import matches_labels
 from sidestream.routing.entries import Entry, EntryKey, Mode
 from sidestream.routing.ownership import is_ours
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, key_of
 from sidestream.routing.providers.virtualservice_delegates import delegates_of, expanded, user_delegates
 from sidestream.routing.providers.virtualservice_gateway import (
     Listener,
@@ -41,7 +41,6 @@ from sidestream.routing.providers.virtualservice_words import (
     is_for_the_mesh,
     is_public,
     is_visible_anywhere,
-    key_of,
 )
 from sidestream.routing.table import Rule
 

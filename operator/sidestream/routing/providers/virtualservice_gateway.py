@@ -15,8 +15,8 @@ from sidestream.kube.port import ISTIO_GATEWAYS, SERVICES, Object
 from sidestream.kube.selectors import matches_labels
 from sidestream.routing.entries import Door
 from sidestream.routing.hosts import ServiceHost, qualified
-from sidestream.routing.providers.provider import Cluster
-from sidestream.routing.providers.virtualservice_words import gateways_of, key_of
+from sidestream.routing.providers.provider import Cluster, key_of
+from sidestream.routing.providers.virtualservice_words import gateways_of
 
 _PLAIN: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
 _SECURE: Final = frozenset({"HTTPS"})

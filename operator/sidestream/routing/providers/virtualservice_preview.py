@@ -32,7 +32,7 @@ from sidestream.routing.providers.preview import (
     refuse_a_used_host,
     users_host,
 )
-from sidestream.routing.providers.provider import Cluster, Part, Probe, Rendered
+from sidestream.routing.providers.provider import Cluster, Part, Probe, Rendered, key_of
 from sidestream.routing.providers.virtualservice_delegates import user_delegates
 from sidestream.routing.providers.virtualservice_edge import in_order, rules_at, view_of
 from sidestream.routing.providers.virtualservice_gateway import Listener, doors_to, listeners_of, spots_of
@@ -50,7 +50,6 @@ from sidestream.routing.providers.virtualservice_words import (
     gateways_of,
     is_public,
     is_visible_anywhere,
-    key_of,
     rule_of,
 )
 from sidestream.routing.table import Rule, Tenant

@@ -15,7 +15,7 @@ from sidestream.routing.entries import Mode
 from sidestream.routing.headers import tenant_matches
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import is_ours
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, key_of
 from sidestream.routing.providers.virtualservice_delegates import delegate_of, delegates_of, expanded, user_delegates
 from sidestream.routing.providers.virtualservice_patch import is_patch_allowed, without_rules
 from sidestream.routing.providers.virtualservice_regex import regexes_of, why_invalid
@@ -28,7 +28,6 @@ from sidestream.routing.providers.virtualservice_words import (
     is_for_the_mesh,
     is_public,
     is_visible_anywhere,
-    key_of,
     mesh_name,
     rule_of,
 )

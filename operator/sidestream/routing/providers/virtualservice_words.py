@@ -8,14 +8,10 @@ from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object
 from sidestream.routing.ownership import own_name
+from sidestream.routing.providers.provider import key_of
 
 MESH: Final = "mesh"
 """The reserved name of a gateway that stands for all sidecars."""
-
-
-def key_of(obj: Object) -> str:
-    """`namespace/name`."""
-    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
 
 
 def rule_of(virtual_service: Object, index: int) -> str:
