@@ -26,6 +26,8 @@ from typing import Any, Final
 
 from confluent_kafka import Message
 
+from sidestream_sdk.endreader import EndReader
+from sidestream_sdk.ends import Ends
 from sidestream_sdk.identity import Identity
 from sidestream_sdk.mapping import MappingClient
 from sidestream_sdk.member import Member
@@ -89,6 +91,7 @@ class SandboxConsumer(TrackedConsumer):
             self._tally,
             sandbox=who.sandbox,
             callback=settings.get("on_commit"),
+            ends=Ends(EndReader(settings).read),
         )
         super().__init__({**with_own_commits(settings), "on_commit": member.commits.told}, member)
         self._rebalances = Rebalances(member, is_incremental=self._commit_settings.is_incremental)
@@ -215,7 +218,6 @@ class SandboxConsumer(TrackedConsumer):
             self._finish()
             # Nothing waits for a mapping any more: the base class says that it is closed.
             self._admitted = True
-            self._member.end()
             self._leave(self._member.places())
         super().close()
 

@@ -1,14 +1,15 @@
-"""Ask for the ends of logs beside the record loop: a broker answers only after a fetch that waits for records.
+"""Ask for the ends of logs beside the record loop, which can hand out records of other partitions meanwhile.
 
-Where records come rarely that is half a second, in which the loop could hand out those of other partitions. A fence may
-lie anywhere from the end as of the moment when it was asked for, so an answer that comes later is as good.
+A fence may lie anywhere from the end as of the moment when it was asked for, so an answer that comes later is as good.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -23,41 +24,56 @@ Start = Callable[[Callable[[], None]], None]
 LOOK_SECONDS: Final = 0.02
 """How soon to ask again for an answer that has not come yet."""
 
+PATIENCE_SECONDS: Final = 30.0
+"""After so long without an answer, though reading has a deadline of its own, the same is asked once more."""
+
+
+@dataclass
+class _Question:
+    """`found` is None until it is answered; `is_void` once its answer would be too old."""
+
+    places: frozenset[Place]
+    at: float
+    found: dict[Place, int] | None = None
+    is_void: bool = False
+
 
 class Ends:
     """One consumer's; `read` may take long, and `start` runs it somewhere else (by default in a thread)."""
 
-    def __init__(self, read: Read, start: Start | None = None) -> None:
+    def __init__(
+        self, read: Read, start: Start | None = None, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._read = read
-        self._start = start or self._in_thread
-        self._thread: threading.Thread | None = None
-        self._asked: frozenset[Place] | None = None
-        self._found: dict[Place, int] | None = None
-        self._is_void = False
+        self._start = start or _in_thread
+        self._monotonic = monotonic
+        self._question: _Question | None = None
 
     def of(self, places: Collection[Place]) -> dict[Place, int] | None:
         """The ends of these partitions, of which some may be missing; None while they are being read."""
-        if self._asked is None:
-            self._begin(frozenset(places))
-        if self._found is None:
+        question = self._question
+        if question is not None and question.found is None and self._is_late(question):
+            logger.warning("The ends of logs have not been read for %.0f s, asking once more.", PATIENCE_SECONDS)
+            question = None
+        if question is None:
+            question = self._begin(frozenset(places))
+        if question.found is None:
             return None
-        asked, found, is_void = self._asked or frozenset(), self._found, self._is_void
-        self._asked = self._found = None
-        if is_void or not asked >= set(places):
+        self._question = None
+        if question.is_void or not question.places >= set(places):
             return self.of(places)
-        return found
+        return question.found
 
     def forget(self) -> None:
         """Partitions came or went: others may have handled records meanwhile, so what is being read is too old."""
-        self._is_void = self._asked is not None
+        if self._question is not None:
+            self._question.is_void = True
 
-    def join(self) -> None:
-        """Wait for what is being read: the consumer must not be closed meanwhile."""
-        if self._thread is not None:
-            self._thread.join()
+    def _is_late(self, question: _Question) -> bool:
+        return self._monotonic() - question.at >= PATIENCE_SECONDS
 
-    def _begin(self, places: frozenset[Place]) -> None:
-        self._asked, self._is_void = places, False
+    def _begin(self, places: frozenset[Place]) -> _Question:
+        question = self._question = _Question(places, self._monotonic())
 
         def read() -> None:
             found: dict[Place, int] = {}
@@ -66,11 +82,12 @@ class Ends:
             except (KafkaException, RuntimeError) as error:
                 logger.debug("The ends of logs could not be read: %s", error)
             finally:
-                # whatever went wrong, a question that is never answered would be waited for for ever
-                self._found = found
+                # whatever went wrong, a question that is never answered would hold the acknowledgement up
+                question.found = found
 
         self._start(read)
+        return question
 
-    def _in_thread(self, read: Callable[[], None]) -> None:
-        self._thread = threading.Thread(target=read, name="sidestream-ends", daemon=True)
-        self._thread.start()
+
+def _in_thread(read: Callable[[], None]) -> None:
+    threading.Thread(target=read, name="sidestream-ends", daemon=True).start()

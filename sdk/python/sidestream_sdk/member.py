@@ -17,7 +17,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from sidestream_sdk.acknowledge import Acknowledger
 from sidestream_sdk.commits import CommitCallback, Commits
 from sidestream_sdk.cutoff import CutOff
-from sidestream_sdk.ends import Ends, Start
+from sidestream_sdk.ends import Ends
 from sidestream_sdk.filter import RecordFilter
 from sidestream_sdk.holding import Holding
 from sidestream_sdk.mapping import MappingClient, is_current
@@ -51,7 +51,7 @@ class Member:
         *,
         sandbox: str | None,
         callback: CommitCallback | None,
-        start: Start | None = None,
+        ends: Ends,
     ) -> None:
         self.due = 0.0
         """When the next turn has to be."""
@@ -61,8 +61,8 @@ class Member:
         self.partitions = Partitions(plain, tally, settings.reset)
         self.commits = Commits(plain, self.partitions, self.holding, settings, callback)
         self.records = RecordFilter(sandbox=sandbox, tally=tally, progress=self.progress, watch=self)
-        self._ends = Ends(plain.ends, start)
-        self._acknowledger = Acknowledger(plain, self.partitions, self.commits, self._ends, sandbox=sandbox)
+        self._ends = ends
+        self._acknowledger = Acknowledger(plain, self.partitions, self.commits, ends, sandbox=sandbox)
         self._sandbox = sandbox
         self._plain = plain
         self._client = client
@@ -248,10 +248,6 @@ class Member:
             self.progress.forget(places)
         self.records.refresh()
         self.due = 0.0
-
-    def end(self) -> None:
-        """The consumer is about to be closed."""
-        self._ends.join()
 
     def places(self) -> list[Place]:
         """All partitions that are assigned."""

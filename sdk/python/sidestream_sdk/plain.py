@@ -92,9 +92,7 @@ class PlainConsumer:
         Consumer.resume(self._consumer, _partitions(places))
 
     def _offsets(self, places: Collection[Place], which: int) -> dict[Place, int]:
-        asked = _partitions(places, which)
-        found = _found(Consumer.offsets_for_times(self._consumer, asked, READ_SECONDS)) if asked else {}
-        return {place: item.offset for place, item in found.items() if item.offset >= 0}
+        return offsets_of(self._consumer, places, which, READ_SECONDS)
 
     @property
     def _consumer(self) -> Consumer:
@@ -102,6 +100,17 @@ class PlainConsumer:
         if consumer is None:
             raise RuntimeError("the consumer is gone")
         return consumer
+
+
+def offsets_of(consumer: Consumer, places: Collection[Place], which: int, seconds: float) -> dict[Place, int]:
+    """The beginnings or ends of logs; those that could not be read are missing.
+
+    Raises:
+        KafkaException: none could be read within these seconds.
+    """
+    asked = _partitions(places, which)
+    found = _found(Consumer.offsets_for_times(consumer, asked, seconds)) if asked else {}
+    return {place: item.offset for place, item in found.items() if item.offset >= 0}
 
 
 def partition_at(place: Place, offset: int, *, metadata: str = "", leader_epoch: int | None = None) -> TopicPartition:

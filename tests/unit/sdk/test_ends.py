@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from sidestream_sdk.ends import Ends
+from sidestream_demo.process import wait_until
+from sidestream_sdk.ends import PATIENCE_SECONDS, Ends
 from sidestream_sdk.progress import Place
 
 P0, P1 = ("orders", 0), ("orders", 1)
@@ -19,8 +20,9 @@ class Log:
 
     def __init__(self) -> None:
         self.end = 10
+        self.now = 100.0
         self.waiting: list[Callable[[], None]] = []
-        self.ends = Ends(self.read, self.waiting.append)
+        self.ends = Ends(self.read, self.waiting.append, monotonic=lambda: self.now)
 
     def read(self, places: Collection[Place]) -> dict[Place, int]:
         return dict.fromkeys(places, self.end)
@@ -69,6 +71,24 @@ def test_an_answer_from_before_a_rebalance_is_not_taken() -> None:
     assert log.ends.of([P0]) == {P0: 12}
 
 
+def test_a_question_that_is_never_answered_is_asked_once_more() -> None:
+    log = Log()
+    log.ends.of([P0])
+    lost = log.waiting.pop()
+    log.now += PATIENCE_SECONDS - 1
+    assert log.ends.of([P0]) is None
+    assert log.waiting == []
+
+    log.now += 1
+    assert log.ends.of([P0]) is None
+    log.end = 15
+    log.answer()
+    log.end = 20
+    lost()
+
+    assert log.ends.of([P0]) == {P0: 15}
+
+
 def test_a_broker_that_does_not_answer_leaves_all_of_them_out() -> None:
     def fail(_: Collection[Place]) -> dict[Place, int]:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -77,7 +97,7 @@ def test_a_broker_that_does_not_answer_leaves_all_of_them_out() -> None:
     assert ends.of([P0]) == {}
 
 
-def test_the_consumer_can_wait_for_a_read_that_is_under_way() -> None:
+def test_by_default_a_thread_reads_and_the_loop_goes_on() -> None:
     may_go, is_done = threading.Event(), threading.Event()
 
     def read(places: Collection[Place]) -> dict[Place, int]:
@@ -88,9 +108,8 @@ def test_the_consumer_can_wait_for_a_read_that_is_under_way() -> None:
     ends = Ends(read)
     assert ends.of([P0]) is None
     may_go.set()
-    ends.join()
-    assert is_done.is_set()
-    assert ends.of([P0]) == {P0: 1}
+    assert is_done.wait(10)
+    wait_until(lambda: ends.of([P0]) == {P0: 1}, 10, "the answer")
 
 
 def test_whatever_goes_wrong_the_next_question_is_asked() -> None:

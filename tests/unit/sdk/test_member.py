@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError
 
 from fakes.mapping_server import EPOCH, fenced_json, mapping_json
 from fakes.plain import FakePlain
+from sidestream_sdk.ends import Ends
 from sidestream_sdk.mapping import MappingClient
 from sidestream_sdk.member import Member
 from sidestream_sdk.notes import Kind, Notes
@@ -95,7 +96,7 @@ class Side:
             self.tally,
             sandbox=sandbox,
             callback=None,
-            start=lambda read: read(),
+            ends=Ends(self.plain.ends, lambda read: read()),
         )
         self.now = 1000.0
         self.assign(*assigned)
