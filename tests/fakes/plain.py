@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,15 @@ from sidestream_sdk.notes import Notes
 from sidestream_sdk.plain import partition_at, place_of
 from sidestream_sdk.progress import Place
 
+OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
+
 
 @dataclass
 class FakePlain:
-    """`fails` by method: the error code that its next calls fail with; `loses_answer`: commits fail but arrive."""
+    """`fails` by method: the error code that its next calls fail with; `loses_answer`: commits fail but arrive.
+
+    How commits went that nobody waits for is told to `on_commit` at once, or by `answer` where `is_slow`.
+    """
 
     offsets: dict[Place, TopicPartition] = field(default_factory=dict)
     position: dict[Place, int] = field(default_factory=dict)
@@ -23,6 +28,9 @@ class FakePlain:
     first: dict[Place, int] = field(default_factory=dict)
     fails: dict[str, int] = field(default_factory=dict)
     loses_answer: bool = False
+    is_slow: bool = False
+    on_commit: OnCommit = lambda *_: None
+    unanswered: list[tuple[KafkaError | None, list[TopicPartition]]] = field(default_factory=list)
     limit: int = 4095
     paused: set[Place] = field(default_factory=set)
     commits: list[list[TopicPartition]] = field(default_factory=list)
@@ -33,14 +41,22 @@ class FakePlain:
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool = True) -> list[TopicPartition] | None:
         """See `Plain`."""
-        if not self.loses_answer:
-            self._check("commit")
-        if any(len((item.metadata or "").encode()) > self.limit for item in offsets):
-            raise KafkaException(KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE))
-        self.commits.append(offsets)
-        self.offsets |= {place_of(item): item for item in offsets}
-        self._check("commit")
-        return None if asynchronous else offsets
+        error = self._error_of(offsets)
+        if error is None or (self.loses_answer and error.code() == self.fails.get("commit")):
+            self.commits.append(offsets)
+            self.offsets |= {place_of(item): item for item in offsets}
+        if not asynchronous:
+            if error is not None:
+                raise KafkaException(error)
+            return offsets
+        self.unanswered.append((error, offsets))
+        if not self.is_slow:
+            self.answer()
+        return None
+
+    def answer(self) -> None:
+        """Tell how the oldest commit went that has no answer yet."""
+        self.on_commit(*self.unanswered.pop(0))
 
     def store_offsets(self, *args: Any, **keywords: Any) -> None:
         """See `Plain`."""
@@ -70,6 +86,11 @@ class FakePlain:
     def resume(self, places: Iterable[Place]) -> None:
         """See `Plain`."""
         self.paused.difference_update(places)
+
+    def _error_of(self, offsets: list[TopicPartition]) -> KafkaError | None:
+        if any(len((item.metadata or "").encode()) > self.limit for item in offsets):
+            return KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE)
+        return KafkaError(self.fails["commit"]) if "commit" in self.fails else None
 
     def _check(self, call: str) -> None:
         if call in self.fails:

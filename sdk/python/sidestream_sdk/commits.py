@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -26,6 +27,9 @@ from sidestream_sdk.settings import CommitSettings
 logger = logging.getLogger("sidestream_sdk")
 
 CommitCallback = Callable[[KafkaError | None, list[TopicPartition]], None]
+
+_MOST_SENT: Final = 64
+"""How many commits of our own may be without an answer; a client that loses answers must not fill the memory."""
 
 _NAMES: Final = ("message", "offsets", "async", "asynchronous")
 _OWN_FAULTS: Final = frozenset(
@@ -61,6 +65,7 @@ class Commits:
         self._holding = holding
         self._settings = settings
         self._callback = callback
+        self._sent: deque[frozenset[tuple[Place, int, str]]] = deque(maxlen=_MOST_SENT)
 
     # --- as the application asks
 
@@ -124,7 +129,10 @@ class Commits:
     def told(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """The `on_commit` of the base class: how a commit that nobody waited for went."""
         self._note(error, partitions)
-        if self._callback is not None:
+        answered = _what_of(partitions)
+        if answered in self._sent:
+            self._sent.remove(answered)
+        elif self._callback is not None:
             self._callback(error, shown(partitions))
 
     # --- by itself
@@ -174,10 +182,12 @@ class Commits:
         else:
             self._try(offsets, asynchronous=True)
 
-    def repeat(self, offsets: list[TopicPartition]) -> KafkaError | None:
-        """Commit exactly this and wait for it; the error that it failed with."""
+    def send(self, offsets: list[TopicPartition]) -> KafkaError | None:
+        """Commit exactly this without waiting, which is none of the application's `on_commit`; the error at once."""
+        # before the call, as nothing says that the answer comes after it
+        self._sent.append(_what_of(offsets))
         try:
-            self._committed(self._plain.commit, {"offsets": offsets, "asynchronous": False})
+            self._committed(self._plain.commit, {"offsets": offsets, "asynchronous": True})
         except KafkaException as error:
             return _error_of(error)
         return None
@@ -215,7 +225,8 @@ class Commits:
             self.failing_since = None
         elif error.code() not in _OWN_FAULTS and self.failing_since is None:
             self.failing_since = time.monotonic()
-        if error is not None and error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
+        partitions = list(partitions)
+        if any(is_too_large(reason) for reason in (error, *(item.error for item in partitions))):
             self._partitions.shrink()
         for item in partitions:
             partition = self._partitions.get(place_of(item))
@@ -279,6 +290,11 @@ class Commits:
         return Notes.parse(found.metadata)
 
 
+def is_too_large(error: KafkaError | None) -> bool:
+    """Whether the broker refuses metadata of this size, so that for certain nothing was committed."""
+    return error is not None and error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
+
+
 def shown(partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
     """The same with the application's own metadata only; what failed stays as it is, for its error."""
     return [_shown(item) for item in partitions]
@@ -289,6 +305,11 @@ def _shown(item: TopicPartition) -> TopicPartition:
         return item
     app = Notes.parse(item.metadata).app
     return partition_at(place_of(item), item.offset, metadata=app, leader_epoch=item.leader_epoch)
+
+
+def _what_of(offsets: Iterable[TopicPartition]) -> frozenset[tuple[Place, int, str]]:
+    """What tells one commit from another in its answer."""
+    return frozenset((place_of(item), item.offset, (item.metadata or "").rstrip("\0")) for item in offsets)
 
 
 def _after(message: Message) -> TopicPartition:

@@ -93,7 +93,7 @@ class SandboxConsumer(TrackedConsumer):
             callback=settings.get("on_commit"),
             ends=Ends(EndReader(settings).read),
         )
-        super().__init__({**with_own_commits(settings), "on_commit": member.commits.told}, member)
+        super().__init__({**with_own_commits(settings), "on_commit": member.told}, member)
         self._rebalances = Rebalances(member, is_incremental=self._commit_settings.is_incremental)
         # Looked up once, and not bound: a bound method would keep this object alive until the garbage collector comes.
         self._read = super(SandboxConsumer, type(self)).poll

@@ -84,6 +84,8 @@ class Bounds:
     until: int | None
     is_aware: bool = False
     """Whether the fork has to wait for `from`, as it may lie anywhere ahead."""
+    unsure: int | None = None
+    """From where on the baseline's own acknowledgement would decide, which is still on its way to the broker."""
 
 
 WORKING: Final = frozenset({"Active", "Freezing", "PreparingOff", "Draining"})
@@ -92,18 +94,25 @@ WORKING: Final = frozenset({"Active", "Freezing", "PreparingOff", "Draining"})
 _NUMBERS: Final = (Kind.FROM, Kind.HOLD, Kind.UNTIL)
 
 
-def bounds(change: FencedChange, partition: int, notes: Notes) -> Bounds:
-    """What is known of a change on a partition; what the mapping says comes first."""
+def bounds(change: FencedChange, partition: int, notes: Notes, *, is_sent: bool = False) -> Bounds:
+    """What is known of a change on a partition; what the mapping says comes first.
+
+    `is_sent`: numbers that only the notes have are on their way to the broker, which may yet refuse them.
+    """
     fence = change.partitions.get(partition)
     known = _said(fence)
     begin, hold, until = (known[kind] if kind in known else notes.find(change.id, kind) for kind in _NUMBERS)
     is_aware = fence is not None or notes.find(change.id, Kind.AWARE) is not None
-    return Bounds(begin, hold, until, is_aware)
+    sent = [notes.find(change.id, kind) for kind in (Kind.FROM, Kind.UNTIL) if is_sent and kind not in known]
+    return Bounds(begin, hold, until, is_aware, min((number for number in sent if number is not None), default=None))
 
 
 def baseline_verdict(claims: Iterable[Bounds], offset: int) -> Verdict:
     """The baseline's, on a record with a key that these changes claim."""
-    return Verdict.SKIP if any(_is_within(item, offset) for item in claims) else Verdict.TAKE
+    found = list(claims)
+    if any(item.unsure is not None and offset >= item.unsure for item in found):
+        return Verdict.HOLD
+    return Verdict.SKIP if any(_is_within(item, offset) for item in found) else Verdict.TAKE
 
 
 def fork_verdict(claims: Iterable[Bounds], offset: int) -> Verdict:

@@ -8,6 +8,7 @@ a record whose headers do not decide it is looked at further: by its offset, or 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection
 from typing import Any, Protocol, TypeVar
 
 from sidestream_sdk.baggage import HeaderRules, reading_steps
@@ -37,6 +38,10 @@ class Watch(Protocol):
 
     def notes(self, place: Place) -> Notes | None:
         """What counts of the partition's notes; None where they are not known."""
+        ...
+
+    def sent(self, place: Place) -> Collection[str]:
+        """The changes of which the notes have what is still on its way to the broker."""
         ...
 
     def hold(self, record: Any) -> None:
@@ -209,8 +214,11 @@ class RecordFilter:
         return known
 
     def _learn_claim(self, topic: Topic, claim: Claim, partition: int) -> Steps:
-        notes = self._watch.notes((topic.name or "", partition))
-        steps = UNKNOWN if notes is None else steps_of(claim.changes, partition, notes, sandbox=self._sandbox)
+        place = (topic.name or "", partition)
+        notes, sent = self._watch.notes(place), self._watch.sent(place)
+        steps = (
+            UNKNOWN if notes is None else steps_of(claim.changes, partition, notes, sandbox=self._sandbox, sent=sent)
+        )
         if not claim.malformed and not claim.conflicts:
             claim.known[partition] = steps
         return steps
@@ -230,6 +238,9 @@ class _Unwatched:
 
     def notes(self, _: Place) -> Notes | None:
         return Notes()
+
+    def sent(self, _: Place) -> Collection[str]:
+        return ()
 
     def hold(self, record: Any) -> None:
         raise AssertionError(f"nobody holds {record}")

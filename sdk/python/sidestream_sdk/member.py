@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from sidestream_sdk.acknowledge import Acknowledger
 from sidestream_sdk.commits import CommitCallback, Commits
@@ -77,6 +77,13 @@ class Member:
         self._told_by_hand = False
 
     # --- turns
+
+    def told(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """The base class's `on_commit`: how a commit that nobody waited for went."""
+        self.commits.told(error, partitions)
+        if self._acknowledger.told(error, partitions):
+            self._look_again()
+            self.due = 0.0
 
     def turn(self, now: float) -> None:
         """Do what is to be done between two records; everything handed out before counts as processed."""
@@ -216,6 +223,10 @@ class Member:
     def notes(self, place: Place) -> Notes | None:
         """See `filter.Watch`."""
         return self.partitions.counting(place)
+
+    def sent(self, place: Place) -> Collection[str]:
+        """See `filter.Watch`."""
+        return self.partitions.sent(place)
 
     def hold(self, record: Any) -> None:
         """See `filter.Watch`."""

@@ -7,7 +7,7 @@ while the mapping is older than the one that the partition was last handled by, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,6 +25,24 @@ logger = logging.getLogger("sidestream_sdk")
 
 LEAST_BYTES: Final = 64
 """A broker that takes less metadata than this gets none where there is no acknowledgement in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Notes on their way to the broker since `at`; `changes` are those that they acknowledge for the first time."""
+
+    notes: Notes
+    changes: frozenset[str]
+    at: float
+
+    def is_in(self, metadata: str | None) -> bool:
+        """Whether a commit with this metadata had everything that these notes acknowledge."""
+        there = Notes.parse(metadata)
+        return all(
+            there.find(change, kind) == value
+            for change, kinds in self.notes.acks.items()
+            for kind, value in kinds.items()
+        )
 
 
 @dataclass(slots=True)
@@ -45,6 +63,8 @@ class Partition:
     """Whether nothing had been committed on it when it was assigned."""
     owes: bool = False
     """Whether its notes have to be committed once more: the last attempt may have failed."""
+    sent: Sent | None = None
+    """What of its notes the broker has not answered yet."""
 
 
 class Partitions:
@@ -164,6 +184,11 @@ class Partitions:
         if partition is None or partition.notes is None:
             return None
         return self._of_here(partition.notes)
+
+    def sent(self, place: Place) -> Collection[str]:
+        """The changes of which the notes have what is still on its way to the broker."""
+        partition = self._known.get(place)
+        return () if partition is None or partition.sent is None else partition.sent.changes
 
     def current(self, place: Place, partition: Partition) -> Notes:
         """A partition's notes as they are to be written now: without what the mapping says, and with its version."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Protocol, TypeVar
 
 from sidestream_sdk.baggage import Headers, RawTenant, Reading, ReadingSteps, size_of
@@ -49,9 +50,19 @@ UNKNOWN: Final[Steps] = ([0], [None])
 _TAKEN: Final = {Verdict.TAKE: True, Verdict.SKIP: False, Verdict.HOLD: None}
 
 
-def steps_of(changes: tuple[FencedChange, ...], partition: int, notes: Notes, *, sandbox: str | None) -> Steps:
-    """The decisions of one side on a partition's records with a key that these changes claim."""
-    claims = [bounds(change, partition, notes) for change in changes]
+def steps_of(
+    changes: tuple[FencedChange, ...],
+    partition: int,
+    notes: Notes,
+    *,
+    sandbox: str | None,
+    sent: Collection[str] = (),
+) -> Steps:
+    """The decisions of one side on a partition's records with a key that these changes claim.
+
+    `sent` names the changes whose acknowledgement is still on its way.
+    """
+    claims = [bounds(change, partition, notes, is_sent=change.id in sent) for change in changes]
     numbers = {number for item in claims for number in (item.begin, item.hold, item.until) if number is not None}
     begins = sorted({0, *numbers})
     decide = baseline_verdict if sandbox is None else fork_verdict

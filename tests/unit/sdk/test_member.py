@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError
 
 from fakes.mapping_server import EPOCH, fenced_json, mapping_json
 from fakes.plain import FakePlain
+from sidestream_sdk.acknowledge import ANSWER_SECONDS
 from sidestream_sdk.ends import Ends
 from sidestream_sdk.mapping import MappingClient
 from sidestream_sdk.member import Member
@@ -98,6 +99,7 @@ class Side:
             callback=None,
             ends=Ends(self.plain.ends, lambda read: read()),
         )
+        self.plain.on_commit = self.member.told
         self.now = 1000.0
         self.assign(*assigned)
 
@@ -205,6 +207,96 @@ def test_what_did_not_reach_the_broker_is_committed_again() -> None:
     side.turn()
 
     assert side.plain.notes(P0).find("alice-1", Kind.FROM) == 10
+
+
+# --- the broker's answer
+
+
+def test_only_what_an_acknowledgement_decides_waits_for_its_answer() -> None:
+    side = Side(config=OWN_COMMITS)
+    side.plain.is_slow = True
+    side.client.say({0: {"state": "Ask"}})
+    side.turn()
+
+    before = [side.read(P0, 9), side.read(P0, 10, "bob"), side.read(P1, 30)]
+    after = [side.read(P0, 11), side.read(P0, 12, "bob")]
+
+    assert (before, after) == ([True] * 3, [None, None])
+    assert side.plain.paused == {P0}
+    side.plain.answer()
+    assert side.held() == [12], "record 11 is the fork's from now on"
+    assert side.plain.paused == set()
+
+
+def test_where_the_mapping_has_the_number_no_answer_is_waited_for() -> None:
+    side = Side(config=OWN_COMMITS)
+    side.plain.is_slow = True
+    side.client.say({0: {"state": "Ask"}})
+    side.turn()
+
+    side.client.say({0: {"state": "From", "from": 10}}, version=21)
+
+    assert side.read(P0, 10) is False
+
+
+def test_a_record_that_may_be_the_baselines_again_waits_for_the_answer() -> None:
+    side = Side(config=OWN_COMMITS)
+    side.plain.is_slow = True
+    side.client.say({0: {"state": "Hold", "from": 2, "hold": 6}})
+    side.turn()
+
+    assert [side.read(P0, 9), side.read(P0, 10)] == [False, None]
+    side.plain.answer()
+    assert side.held() == [10]
+
+
+def test_an_answer_that_never_comes_is_not_waited_for() -> None:
+    side = Side(config=OWN_COMMITS)
+    side.plain.is_slow = True
+    side.client.say({0: {"state": "Ask"}})
+    side.turn()
+    side.plain.offsets.clear()
+    side.plain.unanswered.clear()
+    side.plain.end[P0] = 15
+    assert side.read(P0, 10) is None
+    side.turn(ANSWER_SECONDS - 0.1)
+    assert len(side.plain.commits) == 1
+
+    side.turn(0.1)
+
+    assert side.held() == []
+    assert side.plain.notes(P0).find("alice-1", Kind.FROM) == 10, "it is sent again with the number that counts"
+    assert side.read(P0, 11) is False
+
+
+def test_numbers_that_the_broker_refuses_for_their_size_never_count() -> None:
+    side = Side(assigned=(P0,), config=OWN_COMMITS)
+    side.plain.limit, side.plain.is_slow = 50, True
+    side.client.say({0: {"state": "Ask"}})
+    side.turn()
+    assert side.read(P0, 10) is None
+
+    while side.plain.unanswered:
+        side.plain.answer()
+        side.turn()
+
+    assert side.held() == [10]
+    assert side.plain.commits == []
+
+
+def test_the_answer_to_an_earlier_commit_decides_nothing() -> None:
+    side = Side(assigned=(P0,), config=OWN_COMMITS)
+    side.plain.is_slow = True
+    side.member.commits.skipped([partition_at(P0, 5)])
+    side.client.say({0: {"state": "Ask"}})
+    side.turn()
+
+    side.plain.answer()
+    assert side.read(P0, 10) is None
+    side.plain.answer()
+    assert side.read(P0, 11) is None, "what is behind a held record waits for its turn"
+    assert side.held() == []
+    assert side.read(P0, 12) is False
 
 
 @pytest.mark.parametrize("call", ["committed", "ends"])
