@@ -10,6 +10,7 @@ import pytest
 
 from flow.kafka.cluster import groups_are_served, real_arena
 from flow.kafka.secured import SecuredKafka, secured_kafka
+from flow.kafka.tokens import token_endpoint
 from sidestream_lab.paths import Layout
 from sidestream_lab.up import tools_of
 from unit.kafka.admin_contract import MakeArena
@@ -38,3 +39,10 @@ def secured(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         pytest.skip(f"starts a broker from the lab's image, and KAFKA_BOOTSTRAP={bootstrap} is not the lab's Kafka")
     with secured_kafka(tools, tmp_path_factory.mktemp("secured")) as broker:
         yield broker
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """An identity provider's, that both sides may ask."""
+    with token_endpoint() as url:
+        yield url

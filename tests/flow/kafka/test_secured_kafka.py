@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from builders import having, kafka_cluster, thing
 from fakes.kube import FakeKubeApi
 from flow.kafka.cluster import RealArena, connect, eventually, real_arena
 from flow.kafka.secured import PLAIN_LOGIN, PLAIN_USER, Right, SecuredKafka
-from flow.kafka.tokens import CLIENT, CLIENT_SECRET, token_endpoint
+from flow.kafka.tokens import CLIENT, CLIENT_SECRET
 from sidestream.api.conditions import Reason
 from sidestream.errors import KafkaError, SidestreamError
 from sidestream.kafka.client import WorkerAdmin
@@ -98,12 +98,6 @@ UNSECURED_TOKEN = {
     "enable.sasl.oauthbearer.unsecure.jwt": "true",
     "sasl.oauthbearer.config": "principal=unsecured",
 }
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    with token_endpoint() as url:
-        yield url
 
 
 class TestLogin:

@@ -20,7 +20,7 @@ class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers["Authorization"] == _KNOWN:
-            self._answer(200, {"access_token": _token(), "token_type": "Bearer", "expires_in": 600})
+            self._answer(200, {"access_token": unsigned_token(), "token_type": "Bearer", "expires_in": 600})
         else:
             self._answer(401, {"error": "invalid_client"})
 
@@ -47,7 +47,7 @@ def token_endpoint() -> Iterator[str]:
         thread.join()
 
 
-def _token() -> str:
+def unsigned_token() -> str:
     now = int(time.time())
     parts = {"alg": "none"}, {"sub": CLIENT, "iat": now, "exp": now + 600}
     return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), ""])
