@@ -19,7 +19,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from sidestream_sdk.commits import Commits, is_too_large
+from sidestream_sdk.commits import Commits
+from sidestream_sdk.committed import is_too_large
 from sidestream_sdk.ends import LOOK_SECONDS as LOOK_FOR_ENDS_SECONDS
 from sidestream_sdk.ends import Ends
 from sidestream_sdk.fences import Due, acknowledged, due, is_ready, needs_end

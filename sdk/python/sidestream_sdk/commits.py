@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from sidestream_sdk.committed import after, error_of, is_too_large, shown, what_of
 from sidestream_sdk.holding import Holding
 from sidestream_sdk.notes import Notes
 from sidestream_sdk.partitions import Partitions
@@ -76,7 +77,7 @@ class Commits:
         if message is None and offsets is None:
             self._store_all()
         elif offsets is None and isinstance(message, Message) and message.error() is None:
-            given["offsets"] = self.with_notes([_after(message)])
+            given["offsets"] = self.with_notes([after(message)])
         elif (
             message is None and isinstance(offsets, list) and all(isinstance(item, TopicPartition) for item in offsets)
         ):
@@ -93,7 +94,7 @@ class Commits:
             raise KafkaException(KafkaError(KafkaError._INVALID_ARG, reason))  # noqa: SLF001 - as librdkafka says it
         given = {**dict(zip(_NAMES, args, strict=False)), **keywords}
         message, offsets = given.get("message"), given.get("offsets")
-        self.remember(offsets or [] if message is None else [_after(message)])
+        self.remember(offsets or [] if message is None else [after(message)])
 
     def remember(self, offsets: Iterable[TopicPartition]) -> None:
         """So far the application is."""
@@ -129,7 +130,7 @@ class Commits:
     def told(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """The `on_commit` of the base class: how a commit that nobody waited for went."""
         self._note(error, partitions)
-        answered = _what_of(partitions)
+        answered = what_of(partitions)
         if answered in self._sent:
             self._sent.remove(answered)
         elif self._callback is not None:
@@ -185,11 +186,11 @@ class Commits:
     def send(self, offsets: list[TopicPartition]) -> KafkaError | None:
         """Commit exactly this without waiting, which is none of the application's `on_commit`; the error at once."""
         # before the call, as nothing says that the answer comes after it
-        self._sent.append(_what_of(offsets))
+        self._sent.append(what_of(offsets))
         try:
             self._committed(self._plain.commit, {"offsets": offsets, "asynchronous": True})
         except KafkaException as error:
-            return _error_of(error)
+            return error_of(error)
         return None
 
     def reached(self, place: Place) -> TopicPartition | None:
@@ -213,7 +214,7 @@ class Commits:
         try:
             result = commit(**given)
         except KafkaException as error:
-            self._note(_error_of(error), given.get("offsets", []))
+            self._note(error_of(error), given.get("offsets", []))
             raise
         if result is None:
             return None
@@ -288,36 +289,3 @@ class Commits:
         if found is None:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Commit failed: what is committed cannot be read"))  # noqa: SLF001
         return Notes.parse(found.metadata)
-
-
-def is_too_large(error: KafkaError | None) -> bool:
-    """Whether the broker refuses metadata of this size, so that for certain nothing was committed."""
-    return error is not None and error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE
-
-
-def shown(partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
-    """The same with the application's own metadata only; what failed stays as it is, for its error."""
-    return [_shown(item) for item in partitions]
-
-
-def _shown(item: TopicPartition) -> TopicPartition:
-    if item.error is not None or not item.metadata:
-        return item
-    app = Notes.parse(item.metadata).app
-    return partition_at(place_of(item), item.offset, metadata=app, leader_epoch=item.leader_epoch)
-
-
-def _what_of(offsets: Iterable[TopicPartition]) -> frozenset[tuple[Place, int, str]]:
-    """What tells one commit from another in its answer."""
-    return frozenset((place_of(item), item.offset, (item.metadata or "").rstrip("\0")) for item in offsets)
-
-
-def _after(message: Message) -> TopicPartition:
-    offset = (message.offset() or 0) + 1
-    place = (message.topic() or "", message.partition() or 0)
-    return partition_at(place, offset, leader_epoch=message.leader_epoch())
-
-
-def _error_of(error: KafkaException) -> KafkaError:
-    reason: KafkaError = error.args[0]
-    return reason

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from sidestream_sdk.commits import shown
+from sidestream_sdk.committed import shown
 from sidestream_sdk.member import Member
 from sidestream_sdk.plain import place_of
 from sidestream_sdk.progress import Place, next_offsets
