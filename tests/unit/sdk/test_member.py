@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 
 from fakes.mapping_server import EPOCH, fenced_json, mapping_json
 from fakes.plain import FakePlain
-from sidestream_sdk.acknowledge import ANSWER_SECONDS
+from sidestream_sdk.acknowledge import ANSWER_SECONDS, FIRST_RETRY_SECONDS
 from sidestream_sdk.ends import Ends
 from sidestream_sdk.mapping import MappingClient
 from sidestream_sdk.member import Member
@@ -204,7 +204,7 @@ def test_what_did_not_reach_the_broker_is_committed_again() -> None:
     assert side.plain.commits == []
 
     side.plain.fails.clear()
-    side.turn()
+    side.turn(2 * FIRST_RETRY_SECONDS)
 
     assert side.plain.notes(P0).find("alice-1", Kind.FROM) == 10
 
@@ -282,6 +282,22 @@ def test_numbers_that_the_broker_refuses_for_their_size_never_count() -> None:
 
     assert side.held() == [10]
     assert side.plain.commits == []
+
+
+def test_what_is_asked_meanwhile_follows_the_answer() -> None:
+    side = Side(assigned=(P0,), config=OWN_COMMITS)
+    side.plain.is_slow = True
+    first, second = (fenced_json({0: {"state": "Ask"}}, change=name) for name in ("first", "second"))
+    side.client.known = Mapping.from_json(mapping_json(fenced=[first], version=20)), 20
+    side.turn()
+    side.client.known = Mapping.from_json(mapping_json(fenced=[first, second], version=21)), 21
+    side.turn(0.1)
+    assert len(side.plain.commits) == 1
+
+    side.plain.answer()
+    side.turn(0.1)
+
+    assert set(side.plain.notes(P0).acks) == {"first", "second"}
 
 
 def test_the_answer_to_an_earlier_commit_decides_nothing() -> None:
