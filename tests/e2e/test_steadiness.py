@@ -74,6 +74,17 @@ def reconciles(metrics: dict[str, float]) -> dict[str, float]:
     return found
 
 
+def await_looks(metrics: Callable[[], dict[str, float]], rounds: int) -> None:
+    """Return once every reconciler has looked at everything so often again."""
+    first = reconciles(metrics())
+
+    def has_looked_again() -> bool:
+        now = reconciles(metrics())
+        return bool(now) and all(now[name] >= first.get(name, 0) + rounds for name in now)
+
+    wait_until(has_looked_again, 60, "every reconciler to look at everything again")
+
+
 def versions(place: Place) -> dict[str, str]:
     """The resourceVersion of everything that Sidestream could write."""
     found = {
@@ -91,14 +102,10 @@ def test_an_unchanged_sandbox_causes_no_write(place: Place, metrics: Callable[[]
     place.deploy_consumer("worker")
     place.sandbox("alice", "web", "worker")
     place.ready("alice")
+    # the Event that tells of it is written after the status
+    await_looks(metrics, 1)
     before, versions_before = metrics(), versions(place)
-    first = reconciles(before)
-
-    def has_looked_again() -> bool:
-        now = reconciles(metrics())
-        return bool(now) and all(now[name] >= first.get(name, 0) + ROUNDS for name in now)
-
-    wait_until(has_looked_again, 60, "every reconciler to look at everything again")
+    await_looks(metrics, ROUNDS)
     assert versions(place) == versions_before
     assert writes(metrics()) == writes(before)
 
