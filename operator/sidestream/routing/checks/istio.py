@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from sidestream.api.findings import FindingReason, listed
 from sidestream.kube.port import DESTINATION_RULES, GATEWAYS, SIDECARS, Object
-from sidestream.routing.checks.subject import Finding, Labels, Subject, labels_of, title_of, titles
+from sidestream.routing.checks.subject import Finding, Labels, Subject, labels_of, titles
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import is_ours
+from sidestream.routing.providers.provider import title_of
 
 DATAPLANE_MODE: Final = "istio.io/dataplane-mode"
 USE_WAYPOINT: Final = "istio.io/use-waypoint"

@@ -13,7 +13,8 @@ from typing import Any, Final
 from sidestream.api.findings import FindingReason
 from sidestream.api.selectors import matches_selector
 from sidestream.kube.port import NETWORK_POLICIES, Object
-from sidestream.routing.checks.subject import Finding, Labels, Pods, Subject, title_of
+from sidestream.routing.checks.subject import Finding, Labels, Pods, Subject
+from sidestream.routing.providers.provider import title_of
 
 _ADVICE: Final = "name both by a label that no Service, Deployment or PodDisruptionBudget selects by"
 

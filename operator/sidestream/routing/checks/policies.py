@@ -17,7 +17,8 @@ from sidestream.kube.port import (
 )
 from sidestream.kube.selectors import matches_labels
 from sidestream.routing.checks.istio import waypoint_of
-from sidestream.routing.checks.subject import Finding, Fork, Pods, Subject, labels_of, title_of
+from sidestream.routing.checks.subject import Finding, Fork, Pods, Subject, labels_of
+from sidestream.routing.providers.provider import title_of
 
 _ROOT_NAMESPACE: Final = "istio-system"
 """Policies here may select pods of every namespace, unless the mesh's `rootNamespace` says otherwise."""

@@ -11,7 +11,7 @@ from sidestream.api.findings import FindingReason, listed
 from sidestream.kube.port import NAMESPACES, Object
 from sidestream.routing.entries import EntryKey
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.providers.provider import Cluster, key_of
+from sidestream.routing.providers.provider import Cluster, title_of
 
 Labels = Mapping[str, str]
 
@@ -127,11 +127,6 @@ def labels_of(obj: Object) -> Labels:
 def pod_labels(deployment: Object) -> Labels:
     """The labels of a Deployment's pods."""
     return labels_of({"metadata": {}, **deployment["spec"]["template"]})
-
-
-def title_of(obj: Object) -> str:
-    """Such as `HTTPRoute shop/orders`."""
-    return f"{obj['kind']} {key_of(obj)}"
 
 
 def titles(objects: Iterable[Object]) -> str:

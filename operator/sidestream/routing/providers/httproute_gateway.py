@@ -16,7 +16,7 @@ from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ownership import is_ours
 from sidestream.routing.providers.httproute_answers import GRPC_IS_UNPROVABLE, answer_at
 from sidestream.routing.providers.httproute_grants import is_granted
-from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, age, listed, title
+from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, age, listed
 from sidestream.routing.providers.httproute_listeners import (
     Attachment,
     attachments,
@@ -33,7 +33,7 @@ from sidestream.routing.providers.httproute_user import (
     user_rules,
     users_routes,
 )
-from sidestream.routing.providers.provider import Cluster, key_of
+from sidestream.routing.providers.provider import Cluster, key_of, title_of
 
 _WHERE: Final = ("sectionName", "port")
 """What in a parentRef narrows a Gateway down to some of its listeners."""
@@ -77,7 +77,7 @@ def gateway_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
         doors=at,
         why_unprovable="" if at else _why_unprovable(attached, can_answer=can_answer),
         finding=_finding(route, reaches - granted),
-        why=f"{title(route)} has Gateway {key_of(attached[0].gateway)} as parent",
+        why=f"{title_of(route)} has Gateway {key_of(attached[0].gateway)} as parent",
     )
 
 
@@ -176,6 +176,6 @@ def _finding(route: Object, refused: frozenset[ServiceHost]) -> str:
     if not refused:
         return ""
     return (
-        f"{title(route)} leads to Service {listed(refused)}, which no ReferenceGrant there allows, so gateways refuse "
-        "these requests and forks do not get them; add a ReferenceGrant"
+        f"{title_of(route)} leads to Service {listed(refused)}, which no ReferenceGrant there allows, so gateways "
+        "refuse these requests and forks do not get them; add a ReferenceGrant"
     )

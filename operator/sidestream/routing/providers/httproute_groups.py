@@ -9,7 +9,6 @@ from sidestream.api.conditions import Reason
 from sidestream.errors import InvalidInputError
 from sidestream.kube.port import Object, Resource
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.providers.provider import key_of
 from sidestream.routing.table import Rule
 
 GROUPS = "groups"
@@ -56,11 +55,6 @@ class Group:
 def conflict(message: str) -> InvalidInputError:
     """The users' objects leave no room for tenant rules."""
     return InvalidInputError(Reason.ROUTE_CONFLICT, message)
-
-
-def title(obj: Object) -> str:
-    """`HTTPRoute namespace/name`."""
-    return f"{obj['kind']} {key_of(obj)}"
 
 
 def age(obj: Object) -> tuple[str, str, str]:

@@ -10,10 +10,10 @@ from sidestream.api.selectors import matches_selector
 from sidestream.kube.port import GATEWAY_CLASSES, GATEWAYS, NAMESPACES, SERVICES, Object
 from sidestream.routing.entries import Door
 from sidestream.routing.hosts import ServiceHost
-from sidestream.routing.providers.httproute_groups import conflict, title
+from sidestream.routing.providers.httproute_groups import conflict
 from sidestream.routing.providers.httproute_user import Place, hostnames_of
 from sidestream.routing.providers.ingressroute_doors import is_traefik
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, title_of
 
 _GATEWAY_NAME: Final = "gateway.networking.k8s.io/gateway-name"
 """Label: whose Service it is, after GEP-1762."""
@@ -40,27 +40,27 @@ def attachments(route: Object, place: Place, ref: dict[str, Any], cluster: Clust
     """
     gateway = cluster.get(GATEWAYS, place.namespace, place.name)
     if gateway is None:
-        raise conflict(f"{title(route)} names Gateway {place} as its parent, which does not exist")
+        raise conflict(f"{title_of(route)} names Gateway {place} as its parent, which does not exist")
     if not is_class_accepted(gateway, cluster):
         raise conflict(
-            f"No controller has accepted GatewayClass {gateway['spec']['gatewayClassName']} of {title(gateway)}, so "
-            f"nothing serves {title(route)}; install one, or name another class"
+            f"No controller has accepted GatewayClass {gateway['spec']['gatewayClassName']} of {title_of(gateway)}, so "
+            f"nothing serves {title_of(route)}; install one, or name another class"
         )
     named = [item for item in listeners_of(gateway) if _is_named(item, ref)]
     if not named:
-        raise conflict(f"{title(route)} names a listener that Gateway {place} does not have: {_described(ref)}")
+        raise conflict(f"{title_of(route)} names a listener that Gateway {place} does not have: {_described(ref)}")
     admitting = [item for item in named if admits(item, gateway, route, cluster)]
     if not admitting:
         raise conflict(
             f"Gateway {place} admits no {route['kind']} from namespace {route['metadata']['namespace']} (allowedRoutes "
-            f"of listener {named[0]['name']}), so {title(route)} and tenants' routes beside it take no requests; "
+            f"of listener {named[0]['name']}), so {title_of(route)} and tenants' routes beside it take no requests; "
             "change allowedRoutes or move the route"
         )
     found = [Attachment(gateway, item, _common_hosts(item, hostnames_of(route))) for item in admitting]
     attached = [item for item in found if item.hosts]
     if not attached:
         raise conflict(
-            f"No hostname of {title(route)} is one of listener {admitting[0]['name']} of Gateway {place} "
+            f"No hostname of {title_of(route)} is one of listener {admitting[0]['name']} of Gateway {place} "
             f"({admitting[0].get('hostname')}), so it takes no requests there"
         )
     return attached

@@ -15,7 +15,7 @@ from sidestream.routing.entries import Door, Entry, EntryKey, Mode
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.ports import service_ports
 from sidestream.routing.providers.httproute_answers import GRPC_IS_UNPROVABLE, answer_in_the_mesh
-from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, conflict, title
+from sidestream.routing.providers.httproute_groups import GROUPS, Group, UserRule, conflict
 from sidestream.routing.providers.httproute_rules import leads_to, to_service
 from sidestream.routing.providers.httproute_user import (
     ROUTES,
@@ -25,7 +25,7 @@ from sidestream.routing.providers.httproute_user import (
     user_rules,
     users_routes,
 )
-from sidestream.routing.providers.provider import Cluster, key_of
+from sidestream.routing.providers.provider import Cluster, key_of, title_of
 
 
 def mesh_entry(key: EntryKey, cluster: Cluster) -> Entry | None:
@@ -78,8 +78,8 @@ def _refuse_two_forms(producers: Sequence[Object], host: ServiceHost) -> None:
     with_port = [item for item in producers if any(_ports_of(item, host))]
     if without and with_port:
         raise conflict(
-            f"{title(without[0])} names Service {host.namespace}/{host.name} without a port and {title(with_port[0])} "
-            "with one; Istio then uses only one of the two, so write both in the same way"
+            f"{title_of(without[0])} names Service {host.namespace}/{host.name} without a port and "
+            f"{title_of(with_port[0])} with one; Istio then uses only one of the two, so write both in the same way"
         )
 
 
@@ -149,4 +149,4 @@ def _doors(service: Object, groups: Sequence[Group], host: ServiceHost) -> tuple
 
 
 def _titles(routes: Sequence[Object]) -> str:
-    return " and ".join(title(item) for item in routes)
+    return " and ".join(title_of(item) for item in routes)

@@ -18,7 +18,7 @@ from sidestream.kube.port import GATEWAYS, HTTP_ROUTES, Object
 from sidestream.routing.hosts import ServiceHost
 from sidestream.routing.providers.httproute_answers import answer_at
 from sidestream.routing.providers.httproute_grants import is_granted
-from sidestream.routing.providers.httproute_groups import Group, title
+from sidestream.routing.providers.httproute_groups import Group
 from sidestream.routing.providers.httproute_listeners import (
     Attachment,
     admits,
@@ -39,7 +39,7 @@ from sidestream.routing.providers.httproute_user import (
     users_routes,
 )
 from sidestream.routing.providers.preview import ANY_HOST, Asked, conflict, covers, refuse_a_used_host, users_host
-from sidestream.routing.providers.provider import Cluster, key_of
+from sidestream.routing.providers.provider import Cluster, title_of
 
 Listener = dict[str, Any]
 Spot = tuple[str, int]
@@ -99,7 +99,8 @@ def tables_of(preview: Asked, listeners: Sequence[Listener], cluster: Cluster) -
     """
     attached = list(_attached(preview, cluster))
     refuse_a_used_host(
-        preview, [(host.lower(), title(route)) for route, _ in attached for host in hostnames_of(route) or (ANY_HOST,)]
+        preview,
+        [(host.lower(), title_of(route)) for route, _ in attached for host in hostnames_of(route) or (ANY_HOST,)],
     )
     hosts = {host for _, item in attached for host in item.hosts}
     # such as a listener for previews alone, to which routes without hostnames are attached too
@@ -121,11 +122,11 @@ def tables_of(preview: Asked, listeners: Sequence[Listener], cluster: Cluster) -
         _refuse_a_foreigner(preview, listener, cluster)
         for route in tables[_spot(listener)]:
             _refuse_if_not_admitted(preview, listener, route, cluster)
-            before = found.get(_ident(route))
+            before = found.get(title_of(route))
             names = (*(before.listeners if before else ()), listener["name"])
-            found[_ident(route)] = Repeated(route, tuple(sorted(names)))
-    order = [_ident(route) for route in users_routes(cluster)]
-    return sorted(found.values(), key=lambda item: order.index(_ident(item.route)))
+            found[title_of(route)] = Repeated(route, tuple(sorted(names)))
+    order = [title_of(route) for route in users_routes(cluster)]
+    return sorted(found.values(), key=lambda item: order.index(title_of(item.route)))
 
 
 def groups_of(preview: Asked, routes: Sequence[Repeated], cluster: Cluster) -> tuple[PreviewGroup, ...]:
@@ -224,8 +225,8 @@ def _refuse_different_hosts(attached: Sequence[tuple[Object, Attachment]], of: s
     for route in routes:
         if set(hostnames_of(route)) != set(hostnames_of(routes[0])):
             raise conflict(
-                f"{title(routes[0])} and {title(route)} both have rules for {of or 'any host'} and differ in their "
-                "hostnames, by which Traefik weighs rules, which a preview cannot repeat; give them the same"
+                f"{title_of(routes[0])} and {title_of(route)} both have rules for {of or 'any host'} and differ in "
+                "their hostnames, by which Traefik weighs rules, which a preview cannot repeat; give them the same"
             )
 
 
@@ -244,7 +245,7 @@ def _refuse_if_not_admitted(preview: Asked, listener: Listener, route: Object, c
     if gateway is not None and not admits(listener, gateway, route, cluster):
         raise conflict(
             f"Listener {listener['name']} of Gateway {preview.gateway} admits no {route['kind']} from namespace "
-            f"{route['metadata']['namespace']} (allowedRoutes), where {title(route)} is, which the preview has to "
+            f"{route['metadata']['namespace']} (allowedRoutes), where {title_of(route)} is, which the preview has to "
             "repeat; change allowedRoutes"
         )
 
@@ -264,10 +265,6 @@ def _hostname_rank(listener: Listener) -> tuple[bool, int]:
 
 def _spot(listener: Listener) -> Spot:
     return listener["protocol"], listener["port"]
-
-
-def _ident(route: Object) -> str:
-    return f"{route['kind']} {key_of(route)}"
 
 
 def _others(route: Object) -> dict[str, Any]:

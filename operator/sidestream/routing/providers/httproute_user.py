@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from sidestream.kube.port import GRPC_ROUTES, HTTP_ROUTES, Object, Resource
 from sidestream.routing.ownership import is_ours
-from sidestream.routing.providers.httproute_groups import UserRule, age, conflict, title
+from sidestream.routing.providers.httproute_groups import UserRule, age, conflict
 from sidestream.routing.providers.httproute_rules import matches_of
-from sidestream.routing.providers.provider import Cluster
+from sidestream.routing.providers.provider import Cluster, title_of
 from sidestream.routing.regexes import why_refused
 from sidestream.routing.table import Rule
 
@@ -85,7 +85,7 @@ def user_rules(route: Object, *, is_seed: bool = True, is_foreign: bool = False)
         _refuse_if_policies_affect(route)
     found = []
     for index, rule in enumerate(rules_of(route)):
-        origin = f"rules[{index}] of {title(route)}"
+        origin = f"rules[{index}] of {title_of(route)}"
         _refuse_invalid_regexes(rule, origin)
         is_grpc = resource_of(route) == GRPC_ROUTES
         found.append(UserRule(rule, origin, is_seed, is_foreign, is_grpc))
@@ -126,6 +126,6 @@ def _refuse_if_policies_affect(route: Object) -> None:
         for item in parent.get("conditions") or ():
             if item["type"].endswith("Affected") and item["status"] == "True":
                 raise conflict(
-                    f"A policy is attached to {title(route)} (condition {item['type']}) and would not hold for "
+                    f"A policy is attached to {title_of(route)} (condition {item['type']}) and would not hold for "
                     "tenants' copies of its rules; attach it to the Service or Gateway instead"
                 )

@@ -26,6 +26,11 @@ def key_of(obj: Object) -> str:
     return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
 
 
+def title_of(obj: Object) -> str:
+    """Such as `HTTPRoute shop/orders`."""
+    return f"{obj['kind']} {key_of(obj)}"
+
+
 class Cluster(Protocol):
     """A read-only view of the cluster's objects as of now; nothing in it may be changed."""
 
