@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 
 from authority import Authority
+from flow.kafka.tokens import CLIENT, CLIENT_SECRET
 from sidestream_lab import images
 from sidestream_lab.errors import CommandFailed
 from sidestream_lab.paths import MANIFESTS
 from sidestream_lab.shell import Toolbox
+
+Properties = Mapping[str, str]
 
 PROPERTIES: Final = Path(__file__).with_name("secured.properties")
 READY_SECONDS: Final = 60.0
@@ -53,6 +56,33 @@ for main in "kafka.tools.StorageTool format --cluster-id c2VjdXJlZC1rYWZrYS0xMQ 
     java $options -cp '/opt/kafka/libs/*' $main /secured/server.properties
 done
 """
+
+
+def sasl(mechanism: str, user: str, password: str) -> Properties:
+    """Properties of a login by name and password, without TLS."""
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": mechanism,
+        "sasl.username": user,
+        "sasl.password": password,
+    }
+
+
+def over_tls(properties: Properties, authority: Authority) -> Properties:
+    """The same login over TLS."""
+    return {**properties, "security.protocol": "SASL_SSL", "ssl.ca.pem": authority.file.read_text()}
+
+
+def oidc(endpoint: str, secret: str = CLIENT_SECRET) -> Properties:
+    """Properties of a login by a token of the identity provider at this endpoint."""
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": CLIENT,
+        "sasl.oauthbearer.client.secret": secret,
+        "sasl.oauthbearer.token.endpoint.url": endpoint,
+    }
 
 
 class Right(NamedTuple):

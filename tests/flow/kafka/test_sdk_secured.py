@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from flow.kafka.cluster import eventually, real_arena
-from flow.kafka.secured import PLAIN_LOGIN, PLAIN_USER, Right, SecuredKafka
-from flow.kafka.test_secured_kafka import oidc, over_tls, sasl
+from flow.kafka.secured import PLAIN_LOGIN, PLAIN_USER, Right, SecuredKafka, oidc, over_tls, sasl
 from flow.kafka.tokens import CLIENT, unsigned_token
 from sidestream_sdk.endreader import EndReader
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from authority import Authority
 from builders import having, kafka_cluster, thing
 from fakes.kube import FakeKubeApi
 from flow.kafka.cluster import RealArena, connect, eventually, real_arena
-from flow.kafka.secured import PLAIN_LOGIN, PLAIN_USER, Right, SecuredKafka
-from flow.kafka.tokens import CLIENT, CLIENT_SECRET
+from flow.kafka.secured import PLAIN_LOGIN, PLAIN_USER, Properties, Right, SecuredKafka, oidc, over_tls, sasl
+from flow.kafka.tokens import CLIENT
 from sidestream.api.conditions import Reason
 from sidestream.errors import KafkaError, SidestreamError
 from sidestream.kafka.client import WorkerAdmin
@@ -31,8 +31,6 @@ from sidestream_sdk.baggage import HeaderRules
 NAMESPACE = "sidestream-system"
 REJECTED = "KafkaCluster main rejects the operator's credentials: check sasl.* in its properties and Secrets"
 NO_TLS = "the TLS handshake fails, see security.protocol and the ssl.* properties"
-
-Properties = Mapping[str, str]
 
 
 class Operator:
@@ -66,30 +64,6 @@ async def operator(bootstrap: str, properties: Properties) -> AsyncIterator[Oper
     made.declare(bootstrap, properties)
     async with made.clusters:
         yield made
-
-
-def sasl(mechanism: str, user: str, password: str) -> Properties:
-    return {
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": mechanism,
-        "sasl.username": user,
-        "sasl.password": password,
-    }
-
-
-def over_tls(properties: Properties, authority: Authority) -> Properties:
-    return {**properties, "security.protocol": "SASL_SSL", "ssl.ca.pem": authority.file.read_text()}
-
-
-def oidc(endpoint: str, secret: str = CLIENT_SECRET) -> Properties:
-    return {
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "OAUTHBEARER",
-        "sasl.oauthbearer.method": "oidc",
-        "sasl.oauthbearer.client.id": CLIENT,
-        "sasl.oauthbearer.client.secret": secret,
-        "sasl.oauthbearer.token.endpoint.url": endpoint,
-    }
 
 
 UNSECURED_TOKEN = {

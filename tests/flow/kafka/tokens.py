@@ -48,6 +48,7 @@ def token_endpoint() -> Iterator[str]:
 
 
 def unsigned_token() -> str:
+    """A token of the client, for ten minutes."""
     now = int(time.time())
     parts = {"alg": "none"}, {"sub": CLIENT, "iat": now, "exp": now + 600}
     return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), ""])
